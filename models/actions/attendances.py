@@ -1,0 +1,91 @@
+"""Who is in which class of the practice system; every change spreads the invoices it touches anew."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from uuid import UUID
+
+from models.actions import invoices
+from models.actions.transaction import repeated
+from models.actions.unit import Unit, unit
+from models.actions.users import user_of
+from models.rules.facts import AttendanceSeen
+from models.rules.states import AttendanceSource, Provider, ShipmentState
+from models.tables.centre import Centre
+from models.tables.course import Attendance, ClassSession
+from models.tables.invoice import AllocationShare, Shipment
+from models.tables.membership import ClassType
+
+
+@repeated
+async def attendances_seen(facts: Sequence[AttendanceSeen], *, acting: str, at: datetime) -> int:
+    """Mirror a page of attendances -> how many differed from what was known; invoices follow in the same transaction.
+
+    Patients nobody is linked to, and locations that are no centre of ours, are left out; linking one reads all anew.
+    """
+    changed: dict[UUID, set[datetime]] = {}
+    async with unit(acting=acting, at=at) as work:
+        for fact in facts:
+            moments = await _mirror(work, fact)
+            if moments:
+                user_id, starts = moments
+                changed.setdefault(user_id, set()).update(starts)
+        for user_id in sorted(changed):
+            await invoices.reallocate_around(work, user_id, sorted(changed[user_id]))
+    return sum(len(starts) for starts in changed.values())
+
+
+async def _mirror(work: Unit, fact: AttendanceSeen) -> tuple[UUID, set[datetime]] | None:
+    user_id = await user_of(Provider(fact.provider), "patient", fact.patient_id)
+    centre = await Centre.get_or_none(practice_location=fact.location_id)
+    if user_id is None or centre is None:
+        return None
+    class_type, _ = await ClassType.get_or_create(practice_id=fact.class_type_id, defaults={"name": fact.class_name})
+    session, moved_from = await _session(fact, class_type.id, centre.id)
+    seat = await Attendance.filter(class_session_id=session.id, user_id=user_id).select_for_update().first()
+    by_hand = fact.invoiced and not await _ours(seat, fact)
+    if seat is None:
+        seat = await Attendance.create(
+            class_session_id=session.id,
+            user_id=user_id,
+            source=AttendanceSource.NOOKAL,
+            mark=fact.mark,
+            invoiced_elsewhere=by_hand,
+        )
+    elif (seat.mark, seat.invoiced_elsewhere) == (fact.mark, by_hand) and moved_from is None:
+        return None
+    else:
+        seat.mark, seat.invoiced_elsewhere = fact.mark, by_hand
+        await seat.save(update_fields=["mark", "invoiced_elsewhere"])
+    work.audit("attendance_seen", seat, after={"mark": fact.mark, "invoiced_elsewhere": by_hand})
+    return user_id, {fact.starts_at} | ({moved_from} if moved_from else set())
+
+
+async def _session(fact: AttendanceSeen, class_type_id: UUID, centre_id: UUID) -> tuple[ClassSession, datetime | None]:
+    """The class session of a fact, and when it started before where it was moved."""
+    values = {
+        "starts_at": fact.starts_at,
+        "ends_at": fact.ends_at,
+        "class_type_id": class_type_id,
+        "centre_id": centre_id,
+    }
+    session, made = await ClassSession.get_or_create(
+        source=AttendanceSource.NOOKAL, external_ref=fact.session_id, defaults=values
+    )
+    if made or all(getattr(session, name) == value for name, value in values.items()):
+        return session, None
+    before = session.starts_at
+    session.update_from_dict(values)
+    await session.save(update_fields=list(values))
+    return session, before
+
+
+async def _ours(seat: Attendance | None, fact: AttendanceSeen) -> bool:
+    """Whether the invoice the practice system has on this seat is one we shipped (R105)."""
+    if fact.invoice_id is not None:
+        return await Shipment.exists(system=fact.provider, external_id=fact.invoice_id)
+    return seat is not None and await AllocationShare.exists(
+        attendance_id=seat.id,
+        allocation__current=True,
+        allocation__invoice__billed_off_at__isnull=False,
+        allocation__invoice__shipments__state__in=(ShipmentState.SENDING, ShipmentState.SHIPPED),
+    )

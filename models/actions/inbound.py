@@ -1,0 +1,104 @@
+"""What the outside tells: stored once, applied later by the one switch from a fact to its action."""
+
+from collections.abc import Awaitable, Callable, Sequence
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from models.actions import access, attendances, invoices, memberships, payments, subscriptions
+from models.actions.unit import unit
+from models.ports import ReceivedEvent
+from models.rules import facts
+from models.rules.facts import Fact
+from models.rules.refusals import Code, Refusal
+from models.rules.states import InboxState, Provider
+from models.tables.inbox import InboxEvent
+
+
+async def receive(provider: Provider, events: Sequence[ReceivedEvent], *, at: datetime) -> int:
+    """Store each event once with the job that applies it, all in one transaction -> how many were new.
+
+    An event that came before and is not applied yet is woken again by its job, which the sweeper finds.
+    """
+    async with unit(acting=f"webhook:{provider}", at=at) as work:
+        known: set[str] = set(
+            await InboxEvent.filter(  # type: ignore[arg-type]  # flat values
+                provider=provider, event_id__in=[event.event_id for event in events]
+            ).values_list("event_id", flat=True)
+        )
+        fresh = {event.event_id: event for event in events if event.event_id not in known}
+        rows = [
+            InboxEvent(
+                provider=provider,
+                event_id=event.event_id,
+                event_type=event.event_type,
+                object_id=event.object_id,
+                body=event.body,
+            )
+            for event in fresh.values()
+        ]
+        # two deliveries at once: the second one's rows are dropped by the unique key, its jobs by theirs
+        await InboxEvent.bulk_create(rows, ignore_conflicts=True)
+        for row in rows:
+            work.job(
+                "inbox.apply",
+                payload={"provider": provider, "event_id": row.event_id},
+                key=f"inbox.apply:{provider}:{row.event_id}",
+            )
+    return len(rows)
+
+
+async def stored(provider: Provider, event_id: str) -> InboxEvent:
+    """A stored event."""
+    return await InboxEvent.get(provider=provider, event_id=event_id)
+
+
+async def applied(row: InboxEvent, *, at: datetime, any_facts: bool) -> None:
+    """Mark an event as done with."""
+    state = InboxState.APPLIED if any_facts else InboxState.IGNORED
+    await InboxEvent.filter(id=row.id).update(state=state, applied_at=at)
+
+
+async def gave_up(provider: Provider, event_id: str) -> None:
+    """Mark an event as not applicable until a person replays it."""
+    await InboxEvent.filter(provider=provider, event_id=event_id).update(state=InboxState.DEAD)
+
+
+async def replay(inbox_id: UUID, *, acting: str, at: datetime) -> tuple[InboxEvent, Any]:
+    """Apply a stored event once more -> (it, the job). Raises Refusal NOT_FOUND."""
+    async with unit(acting=acting, at=at) as work:
+        row = await InboxEvent.filter(id=inbox_id).select_for_update().first()
+        if row is None:
+            raise Refusal(Code.NOT_FOUND, field=("id",))
+        row.state = InboxState.RECEIVED
+        await row.save(update_fields=["state"])
+        work.audit("replay_webhook", row)
+        job = work.job("inbox.apply", payload={"provider": row.provider, "event_id": row.event_id})
+    return row, job
+
+
+async def _attendance(fact: facts.AttendanceSeen, *, acting: str, at: datetime) -> None:
+    await attendances.attendances_seen([fact], acting=acting, at=at)
+
+
+Applies = Callable[..., Awaitable[Any]]
+APPLIES: dict[type, Applies] = {
+    facts.PaymentSubmitted: payments.payment_fact,
+    facts.PaymentSucceeded: payments.payment_fact,
+    facts.PaymentPaidOut: payments.payment_fact,
+    facts.PaymentFailed: payments.payment_fact,
+    facts.PaymentCancelled: payments.payment_fact,
+    facts.PaymentChargedBack: payments.payment_fact,
+    facts.MandateChanged: memberships.mandate_changed,
+    facts.CheckoutCompleted: subscriptions.checkout_completed,
+    facts.SubscriptionSeen: subscriptions.subscription_seen,
+    facts.InvoiceSeen: invoices.invoice_seen,
+    facts.CourseEnded: memberships.course_ended,
+    facts.AttendeesPosted: access.attendees_posted,
+    facts.AttendanceSeen: _attendance,
+}
+
+
+async def apply(fact: Fact, *, acting: str, at: datetime) -> None:
+    """Do what a fact asks for; applying it again changes nothing."""
+    await APPLIES[type(fact)](fact, acting=acting, at=at)

@@ -1,0 +1,222 @@
+"""The life of a job row: claim by lease and token, heartbeat, finish, fail, sweep, retry, cancel.
+
+PostgreSQL's `now()` decides leases and due times, so hosts with skewed clocks agree.
+"""
+
+import json
+import random
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from tortoise.connection import get_connections
+
+from models.actions.unit import Lease, Unit, unit
+from models.rules.refusals import Code, Refusal
+from models.rules.states import JobState
+from models.tables.job import Job
+
+LEASE_SECONDS = 30
+WAKE_AGAIN_SECONDS = 10
+MAX_ATTEMPTS = 12
+BACKOFF_CAP_SECONDS = 3600
+
+_DUE = "(state = 'READY' AND (run_at IS NULL OR run_at <= now()) OR state = 'LEASED' AND lease_until < now())"
+_FIRST_OF_SUBJECT = (
+    "(subject IS NULL OR NOT EXISTS (SELECT 1 FROM job earlier WHERE earlier.subject = job.subject"
+    " AND earlier.id < job.id AND earlier.state IN ('READY', 'LEASED')))"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """A job a worker may run now."""
+
+    id: UUID
+    kind: str
+    key: str
+    payload: dict[str, Any]
+    attempts: int
+    token: int
+
+    @property
+    def lease(self) -> Lease:
+        """The hold to name in each later write."""
+        return Lease(self.id, self.token)
+
+
+async def _sql(statement: str, *values: Any) -> list[dict[str, Any]]:
+    return await get_connections().get("default").execute_query_dict(statement, list(values))
+
+
+async def claim(job_id: UUID) -> Held | None:
+    """Take a due job, or None where it is finished, not due, held, or behind an earlier one of its subject."""
+    rows = await _sql(
+        "WITH taken AS (UPDATE job SET state = 'LEASED', token = token + 1, attempts = attempts + 1,"
+        f" lease_until = now() + make_interval(secs => {LEASE_SECONDS}), updated_at = now()"
+        f" WHERE id = $1 AND {_DUE} AND {_FIRST_OF_SUBJECT}"
+        " RETURNING id, kind, key, payload, attempts, token) SELECT * FROM taken",
+        job_id,
+    )
+    if not rows:
+        return None
+    row = rows[0]
+    payload = row["payload"]
+    return Held(
+        row["id"],
+        row["kind"],
+        row["key"],
+        json.loads(payload) if isinstance(payload, str) else payload,
+        row["attempts"],
+        row["token"],
+    )
+
+
+async def heartbeat(held: Lease) -> bool:
+    """Extend the lease; False where it was lost."""
+    rows = await _sql(
+        f"WITH kept AS (UPDATE job SET lease_until = now() + make_interval(secs => {LEASE_SECONDS})"
+        " WHERE id = $1 AND token = $2 AND state = 'LEASED' RETURNING 1) SELECT * FROM kept",
+        held.job_id,
+        held.token,
+    )
+    return bool(rows)
+
+
+async def progress(held: Lease, done: int, total: int | None) -> None:
+    """Show how far a long job has come."""
+    await _sql(
+        "WITH shown AS (UPDATE job SET done_count = $3, total_count = $4 WHERE id = $1 AND token = $2 RETURNING 1)"
+        " SELECT * FROM shown",
+        held.job_id,
+        held.token,
+        done,
+        total,
+    )
+
+
+async def answer(held: Lease, url: str) -> None:
+    """Keep the address a job was run to get."""
+    await _sql(
+        "WITH kept AS (UPDATE job SET result_url = $3 WHERE id = $1 AND token = $2 RETURNING 1) SELECT * FROM kept",
+        held.job_id,
+        held.token,
+        url,
+    )
+
+
+async def remember(held: Held, payload: dict[str, Any]) -> None:
+    """Change what a recurring job knows, unless somebody else changed it meanwhile."""
+    await _sql(
+        "WITH kept AS (UPDATE job SET payload = $3::jsonb WHERE id = $1 AND token = $2 AND payload = $4::jsonb"
+        " RETURNING 1) SELECT * FROM kept",
+        held.id,
+        held.token,
+        json.dumps(payload),
+        json.dumps(held.payload),
+    )
+
+
+async def finish(held: Lease, *, again_in: float | None = None) -> list[tuple[UUID, int]]:
+    """Mark the job done, or due `again_in` seconds where it recurs -> the next job of its subject, to ring for."""
+    rows = await _sql(
+        "WITH ended AS (UPDATE job SET state = CASE WHEN $3::float8 IS NULL THEN 'DONE' ELSE 'READY' END,"
+        " run_at = CASE WHEN $3::float8 IS NULL THEN run_at ELSE now() + make_interval(secs => $3) END,"
+        " attempts = CASE WHEN $3::float8 IS NULL THEN attempts ELSE 0 END, wake_at = NULL,"
+        " lease_until = NULL, finished_at = now(), error = NULL, error_code = NULL, updated_at = now()"
+        " WHERE id = $1 AND token = $2 AND state = 'LEASED' RETURNING subject)"
+        " SELECT id, wake FROM job WHERE subject = (SELECT subject FROM ended) AND state = 'READY' AND id <> $1"
+        " ORDER BY id LIMIT 1",
+        held.job_id,
+        held.token,
+        again_in,
+    )
+    return [(row["id"], row["wake"]) for row in rows]
+
+
+def backoff_seconds(attempts: int) -> float:
+    """How long to wait after a failed attempt: doubling, full jitter, an hour at most."""
+    return random.uniform(0.5, min(BACKOFF_CAP_SECONDS, 2.0**attempts))  # noqa: S311  # spreads load, guards nothing
+
+
+async def put_back(held: Lease, *, error: str, code: str, after_seconds: float, counts: bool = True) -> None:
+    """Try again later; `counts` is False where the attempt was none (rate limits)."""
+    await _sql(
+        "WITH back AS (UPDATE job SET state = 'READY', lease_until = NULL, wake_at = NULL, error = $3, error_code = $4,"
+        " run_at = now() + make_interval(secs => $5), attempts = attempts - $6, updated_at = now()"
+        " WHERE id = $1 AND token = $2 AND state = 'LEASED' RETURNING 1) SELECT * FROM back",
+        held.job_id,
+        held.token,
+        error,
+        code,
+        float(after_seconds),
+        0 if counts else 1,
+    )
+
+
+async def bury(held: Lease, *, error: str, code: str) -> None:
+    """Give up: the row stays, visible, until a person retries it."""
+    await _sql(
+        "WITH buried AS (UPDATE job SET state = 'DEAD', lease_until = NULL, finished_at = now(), error = $3,"
+        " error_code = $4, updated_at = now() WHERE id = $1 AND token = $2 AND state = 'LEASED' RETURNING 1)"
+        " SELECT * FROM buried",
+        held.job_id,
+        held.token,
+        error,
+        code,
+    )
+
+
+async def sweep(limit: int = 200) -> list[tuple[UUID, int]]:
+    """Find due rows nobody was woken for lately -> (id, fresh wake number) pairs, each given to one sweeper only."""
+    rows = await _sql(
+        f"WITH woken AS (UPDATE job SET wake = wake + 1, wake_at = now() + make_interval(secs => {WAKE_AGAIN_SECONDS})"
+        f" WHERE id IN (SELECT id FROM job WHERE {_DUE} AND (wake_at IS NULL OR wake_at < now())"
+        f" AND {_FIRST_OF_SUBJECT} ORDER BY run_at NULLS FIRST, id LIMIT {int(limit)} FOR UPDATE SKIP LOCKED)"
+        " RETURNING id, wake) SELECT * FROM woken"
+    )
+    return [(row["id"], row["wake"]) for row in rows]
+
+
+async def ensure_recurring(kinds: dict[str, float]) -> None:
+    """Write the rows of recurring jobs that do not exist yet."""
+    for kind in kinds:
+        await Job.get_or_create(key=kind, defaults={"kind": kind})
+
+
+async def retry(job_id: UUID, *, acting: str, at: datetime) -> Job:
+    """Let a dead or cancelled job run again, with its key and a fresh count of attempts.
+
+    Raises Refusal NOT_FOUND, JOB_NOT_RETRYABLE.
+    """
+    async with unit(acting=acting, at=at) as work:
+        job = await _locked(job_id)
+        if job.state not in (JobState.DEAD, JobState.CANCELLED):
+            raise Refusal(Code.JOB_NOT_RETRYABLE)
+        await _move(work, job, "retry_job", JobState.READY)
+    return job
+
+
+async def cancel(job_id: UUID, *, acting: str, at: datetime) -> Job:
+    """Take a job that waits out of the queue. Raises Refusal NOT_FOUND, JOB_NOT_RETRYABLE."""
+    async with unit(acting=acting, at=at) as work:
+        job = await _locked(job_id)
+        if job.state is not JobState.READY:
+            raise Refusal(Code.JOB_NOT_RETRYABLE)
+        await _move(work, job, "cancel_job", JobState.CANCELLED)
+    return job
+
+
+async def _locked(job_id: UUID) -> Job:
+    job = await Job.filter(id=job_id).select_for_update().first()
+    if job is None:
+        raise Refusal(Code.NOT_FOUND, field=("id",))
+    return job
+
+
+async def _move(work: Unit, job: Job, verb: str, state: JobState) -> None:
+    work.audit(verb, job, before={"state": job.state}, after={"state": state})
+    await Job.filter(id=job.id).update(
+        state=state, attempts=0, run_at=None, wake_at=None, error=None, error_code=None, finished_at=None
+    )

@@ -1,0 +1,83 @@
+"""API keys: made, found, revoked. The secret part is shown once and stored as a hash."""
+
+import hashlib
+import hmac
+import secrets
+from collections.abc import Sequence
+from datetime import datetime
+from uuid import UUID
+
+from models.actions.unit import unit
+from models.rules.refusals import Code, Refusal
+from models.rules.states import KeyPurpose, Role
+from models.tables.setting import ApiKey
+from models.tables.user import User
+
+PREFIX = "df"
+
+
+def _hash(secret: str) -> str:
+    # 256 random bits need no slow hash
+    return hashlib.sha256(secret.encode()).hexdigest()
+
+
+async def create_api_key(
+    *,
+    name: str,
+    role: Role,
+    acting: str,
+    at: datetime,
+    purpose: KeyPurpose = KeyPurpose.API,
+    user_id: UUID | None = None,
+    scopes: Sequence[str] = (),
+    expires_at: datetime | None = None,
+) -> tuple[ApiKey, str]:
+    """Make a key -> (its row, the token to hand over, never shown again). Raises Refusal INVALID_INPUT, NOT_FOUND."""
+    if role is Role.MEMBER and user_id is None:
+        raise Refusal(Code.INVALID_INPUT, "a member's key belongs to a user", field=("userId",))
+    if expires_at is not None and expires_at <= at:
+        raise Refusal(Code.INVALID_INPUT, "a key expires in the future", field=("expiresAt",))
+    public_part, secret = secrets.token_hex(6), secrets.token_urlsafe(32)
+    async with unit(acting=acting, at=at) as work:
+        if user_id is not None and not await User.exists(id=user_id):
+            raise Refusal(Code.NOT_FOUND, field=("userId",))
+        key = await ApiKey.create(
+            name=name,
+            public_part=public_part,
+            secret_hash=_hash(secret),
+            role=role,
+            purpose=purpose,
+            scopes=list(scopes),
+            user_id=user_id,
+            expires_at=expires_at,
+        )
+        work.audit(
+            "create_api_key", key, after={"name": name, "role": role, "purpose": purpose, "expires_at": expires_at}
+        )
+    return key, f"{PREFIX}_{public_part}_{secret}"
+
+
+async def revoke_api_key(key_id: UUID, *, acting: str, at: datetime) -> ApiKey:
+    """End a key at once; revoking twice changes nothing. Raises Refusal NOT_FOUND."""
+    async with unit(acting=acting, at=at) as work:
+        key = await ApiKey.filter(id=key_id).select_for_update().first()
+        if key is None:
+            raise Refusal(Code.NOT_FOUND, field=("id",))
+        if key.revoked_at is None:
+            key.revoked_at = at
+            await key.save(update_fields=["revoked_at"])
+            work.audit("revoke_api_key", key, after={"revoked_at": at})
+    return key
+
+
+async def find_api_key(token: str, *, at: datetime) -> ApiKey | None:
+    """The live key of a token, or None for an unknown, revoked, expired or malformed one."""
+    parts = token.split("_", 2)
+    if len(parts) != 3 or parts[0] != PREFIX or not token.isascii():
+        return None
+    key = await ApiKey.get_or_none(public_part=parts[1])
+    if key is None or not hmac.compare_digest(key.secret_hash, _hash(parts[2])):
+        return None
+    if key.revoked_at is not None or (key.expires_at is not None and key.expires_at <= at):
+        return None
+    return key

@@ -1,0 +1,215 @@
+"""The life of a membership: it starts, moves by the table of `rules.lifecycle`, opens or shuts the door."""
+
+from datetime import date, datetime
+from typing import Any
+from uuid import UUID
+
+from models.actions import access
+from models.actions.catalogue import price_at
+from models.actions.transaction import repeated
+from models.actions.unit import Unit, unit
+from models.ports import MembershipPush
+from models.rules import lifecycle
+from models.rules.calendar import term_of
+from models.rules.events import MembershipStatusChanged
+from models.rules.facts import CourseEnd, CourseEnded, MandateChanged
+from models.rules.lifecycle import STANDING, Cause, Status
+from models.rules.pricing import Frequency, Integration, MembershipKind
+from models.rules.refusals import Code, Refusal
+from models.rules.states import MandateStatus
+from models.tables.centre import Centre
+from models.tables.membership import Mandate, Membership, MembershipType, PaymentOption
+from models.tables.user import User
+
+
+@repeated
+async def start_membership(
+    *,
+    user_id: UUID,
+    membership_type_id: UUID,
+    centre_id: UUID,
+    pricing_option_id: UUID,
+    starts_on: date,
+    acting: str,
+    at: datetime,
+    mandate_id: UUID | None = None,
+    course_ref: str | None = None,
+) -> Membership:
+    """Sell a membership at today's price; pending until its money is sure (R11, R22).
+
+    A recurring one is paid by the user's mandate. Raises Refusal NOT_FOUND, UNKNOWN_PRICING_OPTION, NO_MANDATE,
+    CURRENCY_MISMATCH.
+    """
+    async with unit(acting=acting, at=at) as work:
+        kind = await MembershipType.get_or_none(id=membership_type_id)
+        centre = await Centre.get_or_none(id=centre_id)
+        for found, field in ((kind, "membershipTypeId"), (centre, "centreId")):
+            if found is None:
+                raise Refusal(Code.NOT_FOUND, field=(field,))
+        assert kind is not None
+        assert centre is not None
+        if not await User.exists(id=user_id):
+            raise Refusal(Code.NOT_FOUND, field=("userId",))
+        offered = PaymentOption.filter(membership_type_id=kind.id, pricing_option_id=pricing_option_id)
+        if not await offered.exists():
+            raise Refusal(Code.UNKNOWN_PRICING_OPTION, field=("pricingOptionId",))
+        option, amount, level = await price_at(pricing_option_id, centre_id=centre_id, on=starts_on)
+        if option.currency != centre.currency:
+            raise Refusal(Code.CURRENCY_MISMATCH, field=("pricingOptionId",))
+        mandate = await Mandate.get_or_none(id=mandate_id, user_id=user_id) if mandate_id else None
+        if (mandate_id and mandate is None) or (option.frequency is Frequency.RECURRING and amount and not mandate):
+            raise Refusal(Code.NO_MANDATE, field=("mandateId",))
+        membership = await Membership.create(
+            user_id=user_id,
+            membership_type_id=kind.id,
+            centre_id=centre_id,
+            pricing_option_id=pricing_option_id,
+            mandate_id=mandate_id,
+            amount=amount,
+            currency=option.currency,
+            status=Status.PENDING,
+            starts_on=starts_on,
+            ends_on=term_of(starts_on, kind.term_months or 3).end if kind.kind is MembershipKind.FIXED_TERM else None,
+            course_ref=course_ref,
+        )
+        work.audit(
+            "start_membership", membership, after={"amount": amount, "price_level": level, "starts_on": starts_on}
+        )
+        if amount == 0:
+            await move(work, membership, Cause.FREE_OF_CHARGE)
+        elif mandate and mandate.status is MandateStatus.ACTIVE:
+            await move(work, membership, Cause.MANDATE_READY)
+    return membership
+
+
+async def move(work: Unit, membership: Membership, cause: Cause, *, because: tuple[Any, ...] = ()) -> bool:
+    """Move a locked membership for a cause, with what its new standing means for the door -> whether it moved.
+
+    A suspension remembers what it was for, so only what answers it lifts it. Source: CoursePro, D; R39-R49
+    """
+    leads_to = lifecycle.move(membership.status, cause, _suspended_for(membership))
+    if leads_to is None:
+        return False
+    await _arrive(work, membership, leads_to, cause, because)
+    return True
+
+
+def _suspended_for(membership: Membership) -> Cause | None:
+    return Cause(membership.reason) if membership.status is Status.SUSPENDED and membership.reason else None
+
+
+async def _arrive(
+    work: Unit, membership: Membership, status: Status, cause: Cause, because: tuple[Any, ...] = ()
+) -> None:
+    before = membership.status
+    membership.status, membership.reason, membership.version = status, cause.value, membership.version + 1
+    if status in lifecycle.TERMINAL:
+        membership.ends_on = max(work.at.date(), membership.starts_on)
+    await membership.save(update_fields=["status", "reason", "version", "ends_on"])
+    work.audit(
+        "move_membership", membership, before={"status": before}, after={"status": status}, because=[cause, *because]
+    )
+    if STANDING[before].enters and not STANDING[status].enters:
+        await access.revoke(work, membership)
+    elif STANDING[status].enters and not STANDING[before].enters:
+        await access.issue(work, membership)
+    work.emit(MembershipStatusChanged(membership_id=membership.id, user_id=membership.user_id, status=status))
+
+
+async def to_push(membership_id: UUID, *, event_id: str, at: datetime) -> MembershipPush | None:
+    """What the course system should know of a membership now, or None where it is not its business (R41, R46, R58)."""
+    membership = await Membership.get(id=membership_id).prefetch_related("membership_type")
+    word = STANDING[membership.status].coursepro
+    if membership.membership_type.integration is not Integration.COURSEPRO_COURSE or word is None:
+        return None
+    return MembershipPush(
+        event_id=event_id,
+        membership_id=membership.id,
+        version=membership.version,
+        user_id=membership.user_id,
+        course_ref=membership.course_ref,
+        status=membership.status.value,
+        availability=word.lower(),
+        reason=membership.reason,
+        effective_at=at,
+    )
+
+
+async def by_staff(membership_id: UUID, cause: Cause, *, acting: str, at: datetime) -> Membership:
+    """Move a membership because a person asks, e.g. to cancel it. Raises Refusal NOT_FOUND, ILLEGAL_MOVE."""
+    async with unit(acting=acting, at=at) as work:
+        membership = await locked(membership_id)
+        leads_to = lifecycle.move_or_refuse(membership.status, cause, _suspended_for(membership))
+        await _arrive(work, membership, leads_to, cause)
+    return membership
+
+
+async def locked(membership_id: UUID) -> Membership:
+    """A membership held until the transaction ends. Raises Refusal NOT_FOUND."""
+    membership = await Membership.filter(id=membership_id).select_for_update().first()
+    if membership is None:
+        raise Refusal(Code.NOT_FOUND, field=("membershipId",))
+    return membership
+
+
+async def course_ended(fact: CourseEnded, *, acting: str, at: datetime) -> None:
+    """The course system says a customer's course was cancelled or completed (R47-R49)."""
+    cause = {CourseEnd.CANCELLED: Cause.COURSE_CANCELLED, CourseEnd.COMPLETED: Cause.COURSE_COMPLETED}[fact.end]
+    async with unit(acting=acting, at=at) as work:
+        membership = await locked(fact.membership_id)
+        await move(work, membership, cause, because=(f"by {fact.actor or fact.provider}",))
+
+
+MANDATE_CAUSES: dict[MandateStatus, Cause] = {
+    MandateStatus.ACTIVE: Cause.MANDATE_READY,
+    MandateStatus.FAILED: Cause.MANDATE_CANCELLED,
+    MandateStatus.CANCELLED: Cause.MANDATE_CANCELLED,
+    MandateStatus.EXPIRED: Cause.MANDATE_CANCELLED,
+    MandateStatus.BLOCKED: Cause.MANDATE_CANCELLED,
+}
+
+
+async def mandate_changed(fact: MandateChanged, *, acting: str, at: datetime) -> None:
+    """A direct debit instruction is as the provider says now; what it pays moves with it (R11, R12)."""
+    async with unit(acting=acting, at=at) as work:
+        mandate = await _mandate_of(fact)
+        if mandate is None:
+            return
+        before = mandate.status
+        mandate.status, mandate.external_id = fact.status, fact.external_id
+        await mandate.save(update_fields=["status", "external_id"])
+        if before is not fact.status:
+            work.audit("mandate_changed", mandate, before={"status": before}, after={"status": fact.status})
+        cause = MANDATE_CAUSES.get(fact.status)
+        paid_by_it = Membership.filter(mandate_id=mandate.id).select_for_update().order_by("id")
+        for membership in await paid_by_it if cause else ():
+            assert cause is not None
+            await move(work, membership, cause, because=(fact.origin or "", fact.cause or ""))
+
+
+async def _mandate_of(fact: MandateChanged) -> Mandate | None:
+    ours = Mandate.filter(provider=fact.provider).select_for_update()
+    known = await ours.filter(external_id=fact.external_id).first()
+    if known is None and fact.billing_request_id:
+        known = await ours.filter(request_id=fact.billing_request_id).first()
+    return known
+
+
+async def start_mandate(*, user_id: UUID, currency: str, acting: str, at: datetime) -> tuple[Mandate, Any]:
+    """Prepare a direct debit -> (its row, the job that opens the signing page). Raises Refusal NOT_FOUND."""
+    async with unit(acting=acting, at=at) as work:
+        if not await User.exists(id=user_id):
+            raise Refusal(Code.NOT_FOUND, field=("userId",))
+        mandate = await Mandate.create(user_id=user_id, provider="GOCARDLESS")
+        work.audit("start_mandate", mandate, after={"user_id": user_id})
+        job = work.job("mandates.start", payload={"mandate_id": mandate.id, "currency": currency}, user_id=user_id)
+    return mandate, job
+
+
+async def signing_page_opened(mandate_id: UUID, *, request_id: str, url: str, acting: str, at: datetime) -> None:
+    """The provider opened a page to sign the instruction at."""
+    async with unit(acting=acting, at=at) as work:
+        mandate = await Mandate.filter(id=mandate_id).select_for_update().get()
+        mandate.request_id, mandate.authorisation_url = request_id, url
+        await mandate.save(update_fields=["request_id", "authorisation_url"])
+        work.audit("signing_page_opened", mandate, after={"request_id": request_id})

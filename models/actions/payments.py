@@ -1,0 +1,309 @@
+"""Money: asked for once, settled once, whoever brings the news first (rules of `states.SETTLEMENTS`)."""
+
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+from models.actions import bookings, memberships
+from models.actions.transaction import repeated
+from models.actions.unit import Unit, unit
+from models.actions.users import linked
+from models.ports import Collection
+from models.rules.events import PaymentDue, PaymentMissed, PaymentUpdated
+from models.rules.facts import PaymentFact
+from models.rules.lifecycle import STANDING, Cause, Status
+from models.rules.refusals import Code, Refusal
+from models.rules.states import (
+    BookingStatus,
+    MandateStatus,
+    PaymentOutcome,
+    PaymentPurpose,
+    PaymentStatus,
+    Provider,
+    settled,
+)
+from models.tables.membership import Mandate
+from models.tables.notification import Notification
+from models.tables.payment import Payment
+from models.tables.row import new_id
+from models.tables.user import User
+
+ANSWERED_ERROR = "ANSWERED_ERROR"  # the provider answered 5xx: the same key would only repeat that answer
+ASK_AFTER: dict[Provider, timedelta] = {Provider.STRIPE: timedelta(seconds=30), Provider.GOCARDLESS: timedelta(hours=6)}
+_COLLECTABLE = (PaymentStatus.DUE, PaymentStatus.UNKNOWN)
+_ARREARS = (PaymentStatus.FAILED, PaymentStatus.CHARGED_BACK)
+
+
+@repeated
+async def collect_fee(membership_id: UUID, *, period_start: date, acting: str, at: datetime) -> Payment:
+    """Ask for a membership's fee of the period that begins on a day, by its direct debit; once per period.
+
+    Raises Refusal NOT_FOUND, PAYMENT_NOT_COLLECTABLE (its standing bills nothing, the fee is zero or the period has
+    its fee), NO_MANDATE.        Source: R11, R39, R49
+    """
+    async with unit(acting=acting, at=at) as work:
+        membership = await memberships.locked(membership_id)
+        if not STANDING[membership.status].bills or not membership.amount:
+            raise Refusal(Code.PAYMENT_NOT_COLLECTABLE, f"The membership is {membership.status}.")
+        mandate = await Mandate.get_or_none(id=membership.mandate_id) if membership.mandate_id else None
+        if mandate is None or mandate.status is not MandateStatus.ACTIVE:
+            raise Refusal(Code.NO_MANDATE)
+        of_period = Payment.filter(membership_id=membership.id, period_start=period_start)
+        if await of_period.exclude(status=PaymentStatus.CANCELLED).exists():
+            raise Refusal(Code.PAYMENT_NOT_COLLECTABLE, f"The fee of {period_start} exists.", field=("periodStart",))
+        payment_id = new_id()
+        payment = await Payment.create(
+            id=payment_id,
+            user_id=membership.user_id,
+            purpose=PaymentPurpose.MEMBERSHIP_FEE,
+            membership_id=membership.id,
+            mandate_id=mandate.id,
+            provider=Provider.GOCARDLESS,
+            amount=membership.amount,
+            currency=membership.currency,
+            due_on=max(period_start, at.date()),
+            period_start=period_start,
+            key=f"payment:{payment_id}:1",
+        )
+        work.audit("collect_fee", payment, after={"amount": payment.amount, "period_start": period_start})
+        work.emit(PaymentDue(payment_id=payment.id, user_id=payment.user_id))
+    return payment
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """A collection about to be asked for; `look_first` where an earlier attempt may have reached the provider."""
+
+    provider: Provider
+    order: Collection
+    look_first: bool
+    answered_error: bool
+
+
+async def begin_collection(payment_id: UUID, *, acting: str, at: datetime) -> Attempt | None:
+    """Write down that the provider is about to be asked -> what to ask, or None where nothing is to be collected."""
+    async with unit(acting=acting, at=at):
+        payment = await _locked(payment_id)
+        if payment.status not in _COLLECTABLE:
+            return None
+        look_first = payment.attempts > 0
+        payment.attempts += 1
+        await payment.save(update_fields=["attempts"])
+        return Attempt(payment.provider, await _order(payment), look_first, payment.failure == ANSWERED_ERROR)
+
+
+async def _order(payment: Payment) -> Collection:
+    mandate = await Mandate.get_or_none(id=payment.mandate_id) if payment.mandate_id else None
+    return Collection(
+        payment_id=payment.id,
+        key=payment.key,
+        amount=payment.amount,
+        currency=payment.currency,
+        description={
+            PaymentPurpose.BOOKING: "Course booking",
+            PaymentPurpose.MEMBERSHIP_FEE: "Membership fee",
+        }[payment.purpose],
+        charge_on=payment.due_on,
+        customer=await linked(payment.user_id, payment.provider, "customer"),
+        payment_method=await linked(payment.user_id, payment.provider, "payment_method"),
+        mandate=mandate.external_id if mandate else None,
+        metadata={"payment_id": str(payment.id)},
+    )
+
+
+async def outcome_unknown(payment_id: UUID, *, code: str, acting: str, at: datetime) -> None:
+    """The answer was lost: the payment is neither taken nor failed until somebody asks the provider."""
+    async with unit(acting=acting, at=at) as work:
+        payment = await _locked(payment_id)
+        if payment.status in _COLLECTABLE:
+            payment.status, payment.failure = PaymentStatus.UNKNOWN, code
+            await payment.save(update_fields=["status", "failure"])
+            work.emit(PaymentUpdated(payment_id=payment.id, user_id=payment.user_id))
+
+
+async def fresh_key(payment_id: UUID, *, acting: str, at: datetime) -> Collection:
+    """The provider surely has no collection under the old key: store the next one before it is used."""
+    async with unit(acting=acting, at=at) as work:
+        payment = await _locked(payment_id)
+        payment.generation += 1
+        payment.key = f"payment:{payment.id}:{payment.generation}"
+        payment.failure = None
+        await payment.save(update_fields=["generation", "key", "failure"])
+        work.audit("fresh_key", payment, after={"generation": payment.generation})
+        return await _order(payment)
+
+
+async def settle(
+    payment_id: UUID,
+    outcome: PaymentOutcome,
+    *,
+    acting: str,
+    at: datetime,
+    reference: str | None = None,
+    failure: str | None = None,
+    will_retry: bool = False,
+) -> bool:
+    """What became of a payment, from the provider's answer, its webhook or the janitor -> whether that was news.
+
+    The booking is confirmed or released, the membership suspended or lifted, in the same transaction (R40-R46).
+    """
+    async with unit(acting=acting, at=at) as work:
+        payment = await _locked(payment_id)
+        status = settled(payment.status, outcome)
+        if status is None:
+            if reference and payment.reference is None:
+                payment.reference = reference
+                await payment.save(update_fields=["reference"])
+            return False
+        before, payment.status = payment.status, status
+        payment.reference = reference or payment.reference
+        payment.failure, payment.will_retry = failure, will_retry
+        await payment.save(update_fields=["status", "reference", "failure", "will_retry"])
+        work.audit("settle_payment", payment, before={"status": before}, after={"status": status, "failure": failure})
+        work.emit(PaymentUpdated(payment_id=payment.id, user_id=payment.user_id))
+        if status in _ARREARS:
+            work.emit(PaymentMissed(payment_id=payment.id, user_id=payment.user_id))
+        if payment.booking_id:
+            await _settle_booking(work, payment)
+        if payment.membership_id:
+            await _settle_membership(work, payment)
+    return True
+
+
+async def _settle_booking(work: Unit, payment: Payment) -> None:
+    assert payment.booking_id is not None
+    if payment.status in (PaymentStatus.CONFIRMED, PaymentStatus.PAID_OUT):
+        await bookings.confirm(work, payment.booking_id)
+    elif payment.status in (PaymentStatus.FAILED, PaymentStatus.CANCELLED):
+        await bookings.release(
+            work, payment.booking_id, to=BookingStatus.RELEASED, because=f"payment {payment.status}: {payment.failure}"
+        )
+
+
+FEE_CAUSES: dict[PaymentStatus, Cause] = {
+    PaymentStatus.FAILED: Cause.PAYMENT_FAILED,
+    PaymentStatus.CHARGED_BACK: Cause.PAYMENT_CHARGED_BACK,
+    PaymentStatus.CONFIRMED: Cause.PAYMENT_MADE_GOOD,
+    PaymentStatus.PAID_OUT: Cause.PAYMENT_MADE_GOOD,
+}
+
+
+async def _settle_membership(work: Unit, payment: Payment) -> None:
+    cause = FEE_CAUSES.get(payment.status)
+    if cause is None or payment.membership_id is None:
+        return
+    membership = await memberships.locked(payment.membership_id)
+    if cause is Cause.PAYMENT_MADE_GOOD:
+        if await Payment.filter(membership_id=membership.id, status__in=_ARREARS).exists():
+            return
+        if membership.status is Status.PENDING:
+            cause = Cause.FIRST_PAYMENT_MADE
+    await memberships.move(work, membership, cause, because=(f"payment {payment.id}",))
+
+
+async def payment_fact(fact: PaymentFact, *, acting: str, at: datetime) -> bool:
+    """Settle what a provider tells of a payment -> whether it is one of ours and news; others' are left alone."""
+    payment = None
+    if fact.payment_reference:
+        try:
+            payment = await Payment.get_or_none(id=UUID(fact.payment_reference), provider=fact.provider)
+        except ValueError:
+            payment = None  # a reference somebody else wrote
+    payment = payment or await Payment.get_or_none(provider=fact.provider, reference=fact.external_id)
+    if payment is None:
+        return False
+    return await settle(
+        payment.id,
+        fact.outcome,
+        reference=fact.external_id,
+        failure=fact.cause if fact.outcome in (PaymentOutcome.FAILED, PaymentOutcome.CHARGED_BACK) else None,
+        will_retry=fact.will_attempt_retry,
+        acting=acting,
+        at=at,
+    )
+
+
+async def retry_payment(payment_id: UUID, *, acting: str, at: datetime) -> tuple[Payment, Any]:
+    """Ask again for a failed fee -> (the payment, the job). Raises Refusal NOT_FOUND, PAYMENT_NOT_RETRYABLE.
+
+    A released booking's charge is not asked for again, nor what the provider itself will retry.
+    """
+    async with unit(acting=acting, at=at) as work:
+        payment = await _locked(payment_id)
+        if payment.status is not PaymentStatus.FAILED or payment.booking_id or payment.will_retry:
+            raise Refusal(Code.PAYMENT_NOT_RETRYABLE, f"The payment is {payment.status}.", field=("paymentId",))
+        if payment.reference is None:
+            payment.status = PaymentStatus.DUE
+            await payment.save(update_fields=["status"])
+            job = work.job("payments.collect", payload={"payment_id": payment.id}, user_id=payment.user_id)
+        else:
+            payment.attempts += 1
+            await payment.save(update_fields=["attempts"])
+            payload = {"payment_id": payment.id, "key": f"payment:{payment.id}:retry:{payment.attempts}"}
+            job = work.job("payments.retry", payload=payload, user_id=payment.user_id)
+        work.audit("retry_payment", payment, after={"attempts": payment.attempts})
+    return payment, job
+
+
+async def to_retry(payment_id: UUID) -> tuple[Provider, str] | None:
+    """(provider, its reference) of a payment that is still failed, or None where it is not any more."""
+    payment = await Payment.get(id=payment_id)
+    if payment.status is not PaymentStatus.FAILED or payment.reference is None:
+        return None
+    return payment.provider, payment.reference
+
+
+async def to_ask_about(limit: int = 100) -> list[Payment]:
+    """Payments whose outcome should be known by now (in real time: it is about lost news), oldest first."""
+    at = datetime.now(UTC)
+    waiting: list[Payment] = []
+    for provider, patience in ASK_AFTER.items():
+        waiting += await (
+            Payment.filter(
+                provider=provider,
+                status__in=(PaymentStatus.SUBMITTED, PaymentStatus.UNKNOWN),
+                reference__isnull=False,
+                updated_at__lt=at - patience,
+            )
+            .order_by("updated_at")
+            .limit(limit)
+        )
+    return waiting
+
+
+async def asked(payment_id: UUID) -> None:
+    """Remember that the provider was asked just now and had no news, so that others are asked first."""
+    await Payment.filter(id=payment_id).update(updated_at=datetime.now(UTC))
+
+
+async def notify_missed(payment_id: UUID, *, acting: str, at: datetime) -> tuple[Notification, User] | None:
+    """Write the message about a missed payment, once per attempt (R44) -> it and its reader, or None if sent."""
+    async with unit(acting=acting, at=at):
+        payment = await Payment.get(id=payment_id)
+        user = await User.get(id=payment.user_id)
+        message, made = await Notification.get_or_create(
+            kind="PAYMENT_FAILED",
+            cause=f"payment:{payment.id}:{payment.attempts}",
+            defaults={
+                "user_id": user.id,
+                "text": (
+                    f"Dear {user.first_name}, a payment due on {payment.due_on:%d %B %Y} could not be taken. "
+                    "Please get in touch with your centre, or try another way to pay."
+                ),
+            },
+        )
+    return (message, user) if made or message.sent_at is None else None
+
+
+async def notified(message_id: UUID, *, at: datetime) -> None:
+    """The message left."""
+    await Notification.filter(id=message_id).update(sent_at=at)
+
+
+async def _locked(payment_id: UUID) -> Payment:
+    # the membership or booking is locked after its payment, everywhere
+    payment = await Payment.filter(id=payment_id).select_for_update().first()
+    if payment is None:
+        raise Refusal(Code.NOT_FOUND, field=("paymentId",))
+    return payment

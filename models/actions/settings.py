@@ -1,0 +1,91 @@
+"""How providers are reached, and the sandbox's clock."""
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+from models.actions.unit import unit
+from models.actions.vault import Vault, hint
+from models.rules.refusals import Code, Refusal
+from models.rules.states import Provider
+from models.tables.setting import ProviderSetting, SandboxClock
+
+# provider: (settings it needs, secrets it needs)
+NEEDED: dict[Provider, tuple[frozenset[str], frozenset[str]]] = {
+    Provider.STRIPE: (frozenset(), frozenset({"api_key", "webhook_secret"})),
+    Provider.GOCARDLESS: (frozenset(), frozenset({"access_token", "webhook_secret"})),
+    Provider.COURSEPRO: (frozenset({"client_id", "cart_complete_url", "user_sync_url"}), frozenset({"secret_token"})),
+    Provider.NOOKAL: (frozenset(), frozenset({"api_key"})),
+    Provider.XERO: (frozenset({"client_id", "tenant_id", "account_code"}), frozenset({"client_secret"})),
+}
+
+
+async def configure_provider(
+    provider: Provider,
+    *,
+    settings: Mapping[str, Any],
+    secrets: Mapping[str, str],
+    enabled: bool,
+    vault: Vault,
+    acting: str,
+    at: datetime,
+) -> ProviderSetting:
+    """Store how a provider is reached; a secret that is not given again keeps its value, a changed webhook secret
+    keeps the old one valid beside it until the next change.
+
+    Raises Refusal INVALID_INPUT (a setting is missing), SECRET_REQUIRED (a secret is missing or blank).
+    """
+    needs_settings, needs_secrets = NEEDED[provider]
+    missing = sorted(needs_settings - settings.keys())
+    if missing:
+        raise Refusal(Code.INVALID_INPUT, f"{provider} needs the setting {missing[0]}", field=("settings", missing[0]))
+    for name, secret in secrets.items():
+        if not secret.strip():
+            raise Refusal(Code.SECRET_REQUIRED, field=("secrets", name))
+    async with unit(acting=acting, at=at) as work:
+        row = await ProviderSetting.filter(provider=provider).select_for_update().first()
+        known = vault.open(row.secrets) if row else {}
+        changed = {name: secret for name, secret in secrets.items() if known.get(name) != secret}
+        if "webhook_secret" in changed and "webhook_secret" in known:
+            changed["previous_webhook_secret"] = known["webhook_secret"]
+        merged = known | changed
+        missing = sorted(needs_secrets - merged.keys())
+        if missing:
+            raise Refusal(Code.SECRET_REQUIRED, field=("secrets", missing[0]))
+        values: dict[str, Any] = {
+            "settings": dict(settings),
+            "secrets": vault.seal(merged),
+            "hints": {name: hint(secret) for name, secret in merged.items()},
+            "enabled": enabled,
+        }
+        if row is None:
+            row = await ProviderSetting.create(provider=provider, **values)
+        else:
+            row.update_from_dict({**values, "version": row.version + 1})
+            await row.save(update_fields=[*values, "version"])
+        work.audit(
+            "configure_provider", row, after={"settings": settings, "enabled": enabled, "secrets": sorted(changed)}
+        )
+    return row
+
+
+async def advance_clock(to: datetime, *, acting: str, at: datetime, real_now: datetime) -> tuple[datetime, Any]:
+    """Move the sandbox's clock to `to` -> (the new time, the job that tells the sandbox).
+
+    Raises Refusal CLOCK_ONLY_FORWARD.
+    """
+    if to <= at:
+        raise Refusal(Code.CLOCK_ONLY_FORWARD, field=("to",))
+    async with unit(acting=acting, at=to) as work:
+        row, _ = await SandboxClock.get_or_create(single=True)
+        row.ahead_seconds = round((to - real_now).total_seconds())
+        await row.save(update_fields=["ahead_seconds"])
+        work.audit("advance_clock", row, before={"now": at}, after={"now": to})
+        job = work.job("sandbox.move_clock", payload={"now": to})
+    return to, job
+
+
+async def clock_offset() -> int:
+    """By how many seconds the sandbox's clock runs ahead; 0 where it was never moved."""
+    row = await SandboxClock.first()
+    return row.ahead_seconds if row else 0

@@ -1,0 +1,328 @@
+"""What the business asks of the outside: Protocols that `integrations` fulfils, and the errors they may raise.
+
+ProviderError
+├── Refused          the provider understood and said no; asking again changes nothing      -> the job dies
+├── Unavailable      nothing happened over there, certainly: try again later                -> back off
+│   └── RateLimited  the same, and it told when                                             -> back off, not an attempt
+└── OutcomeUnknown   the effect may or may not have happened: look it up before asking again -> back off
+"""
+
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import date, datetime
+from typing import Any, Protocol
+from uuid import UUID
+
+from models.rules.facts import Fact
+from models.rules.states import PaymentOutcome, Provider
+
+
+class ProviderError(Exception):
+    """A provider did not do what was asked; `code` is the provider's own word for it, or ours."""
+
+    def __init__(self, message: str, *, code: str = "PROVIDER_ERROR") -> None:
+        super().__init__(message)
+        self.code = code
+
+
+class Refused(ProviderError):
+    """The provider understood and said no."""
+
+
+class Unavailable(ProviderError):
+    """Nothing happened at the provider."""
+
+
+class RateLimited(Unavailable):
+    """Asked too often; `retry_after` is in seconds."""
+
+    def __init__(self, message: str, *, retry_after: float) -> None:
+        super().__init__(message, code="RATE_LIMITED")
+        self.retry_after = retry_after
+
+
+class OutcomeUnknown(ProviderError):
+    """The answer was lost; the effect may have happened."""
+
+
+class BadSignature(Exception):
+    """A webhook was not signed with a secret of ours, or is not what its provider sends."""
+
+
+class Clock(Protocol):
+    """Tells the time, real or moved on by the sandbox."""
+
+    def now(self) -> datetime:
+        """The present instant, aware, in UTC."""
+        ...
+
+
+class Bell(Protocol):
+    """Wakes a worker for jobs just written; losing a ring costs delay, never work."""
+
+    async def ring(self, wakes: Sequence[tuple[UUID, int]]) -> None:
+        """(job id, wake number) pairs -> somebody looks at those rows soon. Never raises."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class LiveEvent:
+    """One thing that happened, as subscribers see it; `cursor` is empty until the bus has taken it."""
+
+    id: str
+    topic: str
+    name: str
+    ids: Mapping[str, str]
+    occurred_at: datetime
+    cursor: str = ""
+
+
+class CursorExpired(Exception):
+    """Events after that cursor are no longer kept: read the present state and start anew."""
+
+
+class SlowConsumer(Exception):
+    """A subscriber took events too slowly and was let go; it may resume from its last cursor."""
+
+
+class LiveBus(Protocol):
+    """Carries what happened to whoever watches, in order."""
+
+    async def publish(self, events: Sequence[LiveEvent]) -> None:
+        """Append events to the stream; publishing the same event id twice is harmless to readers."""
+        ...
+
+    def events(self, topics: frozenset[str], after: str | None) -> AsyncIterator[LiveEvent]:
+        """Events of `topics` from now on, or after a cursor. Raises CursorExpired or SlowConsumer."""
+        ...
+
+    async def cursor(self) -> str:
+        """The cursor of the newest event, to resume from."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Collection:
+    """Money to be taken: minor units of `currency`, from a card (`customer`, `payment_method`) or a `mandate`."""
+
+    payment_id: UUID
+    key: str
+    amount: int
+    currency: str
+    description: str
+    charge_on: date
+    customer: str | None = None
+    payment_method: str | None = None
+    mandate: str | None = None
+    metadata: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Collected:
+    """What the provider has of a collection: its reference, and its outcome where that is already certain."""
+
+    reference: str
+    outcome: PaymentOutcome | None
+    failure: str | None = None
+
+
+class PaymentGateway(Protocol):
+    """Takes one-off payments. Each call carries our stored key."""
+
+    async def collect(self, order: Collection) -> Collected:
+        """Ask for the money. Raises Refused, Unavailable, OutcomeUnknown."""
+        ...
+
+    async def look_up(self, order: Collection) -> Collected | None:
+        """The collection made for this payment, by our id in its metadata; None where there surely is none."""
+        ...
+
+    async def status(self, reference: str) -> Collected:
+        """What became of a collection."""
+        ...
+
+    async def retry(self, reference: str, key: str) -> Collected:
+        """Ask again for a failed collection, keeping its reference. Raises Refused where the provider cannot."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class MandateRequest:
+    """A hosted page on which a payer signs a direct debit."""
+
+    request_id: str
+    authorisation_url: str
+
+
+class MandateGateway(Protocol):
+    """Sets up direct debit instructions."""
+
+    async def start(
+        self, *, user_id: UUID, mandate_id: UUID, currency: str, prefilled: Mapping[str, str], key: str
+    ) -> MandateRequest:
+        """Open a signing page. `prefilled` holds given_name, family_name, email."""
+        ...
+
+    async def next_charge_date(self, mandate: str) -> date:
+        """The first day a payment may be charged on."""
+        ...
+
+
+class SubscriptionSeller(Protocol):
+    """Sells subscriptions by a page the customer opens."""
+
+    async def payment_link(self, *, product: str, user_id: UUID | None, key: str) -> str:
+        """A web address to sign up at for the product's recurring price."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class MembershipPush:
+    """What the course system is told of a membership; `version` rises with each change of status."""
+
+    event_id: str
+    membership_id: UUID
+    version: int
+    user_id: UUID
+    course_ref: str | None
+    status: str
+    availability: str
+    reason: str | None
+    effective_at: datetime
+
+
+class CourseSystem(Protocol):
+    """The system that runs courses and lets people attend."""
+
+    async def push_membership(self, push: MembershipPush) -> None:
+        """Tell the status; repeats and late deliveries are harmless there."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class ShippedItem:
+    """A line of a shipped invoice, minor units; `session_ref` names the class where it pays for one."""
+
+    description: str
+    amount: int
+    session_ref: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class OutgoingInvoice:
+    """An invoice to create elsewhere; `reference` is ours, deterministic, and stands in what is sent."""
+
+    reference: str
+    customer_ref: str | None
+    customer_name: str
+    customer_email: str
+    currency: str
+    issued_on: date
+    items: tuple[ShippedItem, ...]
+    location_ref: str | None = None
+
+
+class PracticeSystem(Protocol):
+    """The clinic's diary: classes, who is in them, and itemised invoices."""
+
+    def changes(self, since: datetime | None) -> AsyncIterator[Sequence[Fact]]:
+        """Classes and attendances changed since an instant, in pages."""
+        ...
+
+    async def find_invoice(self, invoice: OutgoingInvoice) -> str | None:
+        """The id of the invoice that carries our reference, if it was shipped."""
+        ...
+
+    async def ship(self, invoice: OutgoingInvoice) -> str:
+        """Create the invoice -> its id. Not idempotent over there: look first."""
+        ...
+
+
+class AccountingSystem(Protocol):
+    """The ledger outside: plain invoices."""
+
+    async def find_invoice(self, invoice: OutgoingInvoice) -> str | None:
+        """The id of the invoice with our number."""
+        ...
+
+    async def ship(self, invoice: OutgoingInvoice) -> str:
+        """Create the invoice under our deterministic number -> its id."""
+        ...
+
+
+class Notifier(Protocol):
+    """Reaches a person."""
+
+    async def send(self, *, email: str, subject: str, text: str, key: str) -> None:
+        """Send one message; the same key is sent once."""
+        ...
+
+
+class SandboxControl(Protocol):
+    """Moves the provider sandbox's clock; only on one machine."""
+
+    async def move_clock(self, now: datetime) -> None:
+        """Set the sandbox's time, firing what falls due on the way."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class ReceivedEvent:
+    """One provider event as it is stored: `body` is what the provider sent of it."""
+
+    event_id: str
+    event_type: str
+    object_id: str | None
+    body: dict[str, Any]
+
+
+class WebhookSource(Protocol):
+    """Reads one provider's webhooks."""
+
+    def verify(self, body: bytes, headers: Mapping[str, str]) -> list[ReceivedEvent]:
+        """Signed raw bytes -> the events inside. Raises BadSignature."""
+        ...
+
+    async def facts(self, event: ReceivedEvent) -> list[Fact]:
+        """An event -> what it means here, from the latest state of its object; empty where nobody cares."""
+        ...
+
+
+class Providers(Protocol):
+    """The outside, by what it does. Each raises Refused(code PROVIDER_NOT_CONFIGURED) while it is not set up."""
+
+    async def payments(self, provider: Provider) -> PaymentGateway:
+        """Who takes money: cards or direct debits."""
+        ...
+
+    async def mandates(self) -> MandateGateway:
+        """Who keeps direct debit instructions."""
+        ...
+
+    async def subscriptions(self) -> SubscriptionSeller:
+        """Who sells subscriptions."""
+        ...
+
+    async def courses(self) -> CourseSystem:
+        """Who runs courses."""
+        ...
+
+    async def practice(self) -> PracticeSystem:
+        """Who keeps the clinic's diary."""
+        ...
+
+    async def accounting(self) -> AccountingSystem:
+        """Who keeps the books."""
+        ...
+
+    async def webhooks(self, provider: Provider) -> WebhookSource:
+        """Who reads that provider's webhooks."""
+        ...
+
+    async def notifier(self) -> Notifier | None:
+        """Who reaches people; None where no mail server is set up, and messages stay in their list."""
+        ...
+
+    async def sandbox(self) -> SandboxControl:
+        """Who moves the sandbox's clock."""
+        ...

@@ -1,0 +1,1 @@
+"""What is true, whoever asks: pure and synchronous, with the clock and all figures handed in. No input, no output."""

@@ -1,0 +1,151 @@
+"""What we tell once it is written: events with ids only, and what follows from each. A reader looks up the present."""
+
+from dataclasses import dataclass
+from uuid import UUID
+
+from models.rules.lifecycle import Status
+
+
+@dataclass(frozen=True, slots=True)
+class MembershipStatusChanged:
+    """A membership moved (R4, R58)."""
+
+    membership_id: UUID
+    user_id: UUID
+    status: Status
+
+
+@dataclass(frozen=True, slots=True)
+class AccessGranted:
+    """A token was made for a place on a roster (R14)."""
+
+    membership_id: UUID
+    user_id: UUID
+
+
+@dataclass(frozen=True, slots=True)
+class AccessRevoked:
+    """The open tokens of a membership were revoked (R43)."""
+
+    membership_id: UUID
+    user_id: UUID
+
+
+@dataclass(frozen=True, slots=True)
+class BookingMade:
+    """A place on a course was booked (R113)."""
+
+    booking_id: UUID
+    user_id: UUID
+
+
+@dataclass(frozen=True, slots=True)
+class BookingConfirmed:
+    """All a booking owed is settled."""
+
+    booking_id: UUID
+    user_id: UUID
+
+
+@dataclass(frozen=True, slots=True)
+class BookingReleased:
+    """A booking gave its place and credits back: its payment failed, or a person cancelled it."""
+
+    booking_id: UUID
+    user_id: UUID
+
+
+@dataclass(frozen=True, slots=True)
+class PaymentDue:
+    """A payment is to be collected (R145)."""
+
+    payment_id: UUID
+    user_id: UUID
+
+
+@dataclass(frozen=True, slots=True)
+class PaymentUpdated:
+    """What is known of a payment changed."""
+
+    payment_id: UUID
+    user_id: UUID
+
+
+@dataclass(frozen=True, slots=True)
+class PaymentMissed:
+    """A payment failed or was taken back; one for each attempt (R44)."""
+
+    payment_id: UUID
+    user_id: UUID
+
+
+@dataclass(frozen=True, slots=True)
+class InvoiceOpened:
+    """A subscription invoice arrived and was allocated for the first time (R86)."""
+
+    invoice_id: UUID
+    user_id: UUID | None
+
+
+@dataclass(frozen=True, slots=True)
+class InvoiceReallocated:
+    """An invoice was shared anew (R87, R88)."""
+
+    invoice_id: UUID
+    user_id: UUID | None
+
+
+@dataclass(frozen=True, slots=True)
+class InvoiceBilledOff:
+    """An invoice's allocation is final (R89)."""
+
+    invoice_id: UUID
+    user_id: UUID | None
+
+
+@dataclass(frozen=True, slots=True)
+class InvoiceShipped:
+    """A billed-off invoice stands in another system (R89, R111)."""
+
+    invoice_id: UUID
+    user_id: UUID | None
+
+
+Event = (
+    MembershipStatusChanged
+    | AccessGranted
+    | AccessRevoked
+    | BookingMade
+    | BookingConfirmed
+    | BookingReleased
+    | PaymentDue
+    | PaymentUpdated
+    | PaymentMissed
+    | InvoiceOpened
+    | InvoiceReallocated
+    | InvoiceBilledOff
+    | InvoiceShipped
+)
+
+TOPIC: dict[type, str] = {  # the live topic an event is told on; events left out are told on none
+    MembershipStatusChanged: "membership",
+    AccessGranted: "membership",
+    AccessRevoked: "membership",
+    BookingMade: "booking",
+    BookingConfirmed: "booking",
+    BookingReleased: "booking",
+    PaymentDue: "payment",
+    PaymentUpdated: "payment",
+    PaymentMissed: "payment",
+    InvoiceOpened: "invoice",
+    InvoiceReallocated: "invoice",
+    InvoiceBilledOff: "invoice",
+    InvoiceShipped: "invoice",
+}
+
+REACTIONS: dict[type, tuple[str, ...]] = {  # event -> the jobs written with it, in one transaction
+    MembershipStatusChanged: ("courses.push_membership",),
+    PaymentDue: ("payments.collect",),
+    PaymentMissed: ("notifications.payment_failed",),
+    InvoiceBilledOff: ("practice.ship_invoice", "accounting.ship_invoice"),
+}

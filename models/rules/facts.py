@@ -1,0 +1,244 @@
+"""What the outside tells us, in our words: plain frozen facts, made by an integration and applied by an action.
+
+Ids of the outside are text as it wrote them; `provider` is a word of `states.Provider`. Amounts are minor units,
+instants UTC. A fact may come twice, late or out of order: applying it again must change nothing.
+"""
+
+from dataclasses import dataclass
+from datetime import date, datetime
+from enum import StrEnum
+from typing import ClassVar
+from uuid import UUID
+
+from models.rules.invoicing import Mark, Period
+from models.rules.states import InvoiceStatus, MandateStatus, PaymentOutcome, SubscriptionStatus
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PaymentFact:
+    """What became of a payment: our reference (None when the outside does not know it), the provider and its id."""
+
+    outcome: ClassVar[PaymentOutcome]
+
+    payment_reference: str | None
+    provider: str
+    external_id: str
+    occurred_at: datetime
+    cause: str | None = None
+    will_attempt_retry: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PaymentSubmitted(PaymentFact):
+    """The provider has sent the payment on its way (R11)."""
+
+    outcome = PaymentOutcome.SUBMITTED
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PaymentSucceeded(PaymentFact):
+    """The money was taken; a failure may still follow (R11)."""
+
+    outcome = PaymentOutcome.CONFIRMED
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PaymentPaidOut(PaymentFact):
+    """The money reached the operator's account."""
+
+    outcome = PaymentOutcome.PAID_OUT
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PaymentFailed(PaymentFact):
+    """The payment failed, perhaps after it had succeeded; `will_attempt_retry` when the provider tries again (R40)."""
+
+    outcome = PaymentOutcome.FAILED
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PaymentCancelled(PaymentFact):
+    """The payment was stopped before it was taken (R48)."""
+
+    outcome = PaymentOutcome.CANCELLED
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PaymentChargedBack(PaymentFact):
+    """The payer's bank took the money back (R12)."""
+
+    outcome = PaymentOutcome.CHARGED_BACK
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MandateChanged:
+    """A direct debit instruction changed, whoever changed it; `origin` is the provider's word for who (R11, R12)."""
+
+    provider: str
+    external_id: str
+    customer_id: str | None
+    user_reference: str | None
+    status: MandateStatus
+    occurred_at: datetime
+    origin: str | None = None
+    cause: str | None = None
+    replaced_by: str | None = None
+    billing_request_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CheckoutCompleted:
+    """A customer finished a hosted checkout or payment link; `user_reference` is ours when we made it (R82, R83)."""
+
+    provider: str
+    external_id: str
+    customer_id: str | None
+    subscription_id: str | None
+    payment_id: str | None
+    user_reference: str | None
+    email: str | None
+    name: str | None
+    occurred_at: datetime
+    metadata: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SubscriptionSeen:
+    """A subscription as it stands at its provider (R85)."""
+
+    provider: str
+    external_id: str
+    customer_id: str
+    product_ids: tuple[str, ...]
+    status: SubscriptionStatus
+    started_at: datetime
+    seen_at: datetime
+    email: str | None = None
+    name: str | None = None
+    user_reference: str | None = None
+    cancelled_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InvoiceLineSeen:
+    """One line of an outside invoice: its wording, amount (below zero for a credit) and the period it covers (R95)."""
+
+    external_id: str
+    description: str
+    amount: int
+    period: Period
+    product_id: str | None = None
+    quantity: int = 1
+    proration: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InvoiceSeen:
+    """A subscription invoice as it stands at its provider: amounts in minor units of `currency` (R85, R95, R109)."""
+
+    provider: str
+    external_id: str
+    number: str | None
+    customer_id: str
+    subscription_id: str | None
+    status: InvoiceStatus
+    currency: str
+    total: int
+    amount_paid: int
+    amount_refunded: int
+    period: Period
+    lines: tuple[InvoiceLineSeen, ...]
+    created_at: datetime
+    seen_at: datetime
+
+
+class CourseEnd(StrEnum):
+    """How a customer's course ended at its owner (R47, R48)."""
+
+    CANCELLED = "CANCELLED"
+    COMPLETED = "COMPLETED"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CourseEnded:
+    """A customer's course was cancelled or completed where it is managed; `actor` is who did it (R47-R49)."""
+
+    provider: str
+    membership_id: UUID
+    end: CourseEnd
+    occurred_at: datetime
+    effective_on: date | None = None
+    actor: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Attendee:
+    """One person expected at one class: the owner's attendance id makes a repeat harmless (R60)."""
+
+    external_id: str
+    membership_id: UUID
+    removed: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AttendeesPosted:
+    """Who is to attend one class of a course, so that they can be let in (R14, R18)."""
+
+    provider: str
+    course_id: str
+    session_id: str
+    starts_at: datetime
+    ends_at: datetime
+    attendees: tuple[Attendee, ...]
+    occurred_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClassSeen:
+    """A class as the practice has it now: of which type, and when (R93)."""
+
+    provider: str
+    external_id: str
+    class_type_id: str
+    class_type_name: str
+    starts_at: datetime
+    ends_at: datetime
+    seen_at: datetime
+    cancelled: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AttendanceSeen:
+    """A patient's place in a class as the practice has it now (R103-R105); `invoice_id` is any invoice's on it."""
+
+    provider: str
+    external_id: str
+    patient_id: str
+    session_id: str
+    class_type_id: str
+    class_name: str
+    location_id: str
+    starts_at: datetime
+    ends_at: datetime
+    mark: Mark
+    seen_at: datetime
+    invoiced: bool = False
+    invoice_id: str | None = None
+
+
+Fact = (
+    PaymentSubmitted
+    | PaymentSucceeded
+    | PaymentPaidOut
+    | PaymentFailed
+    | PaymentCancelled
+    | PaymentChargedBack
+    | MandateChanged
+    | CheckoutCompleted
+    | SubscriptionSeen
+    | InvoiceSeen
+    | CourseEnded
+    | AttendeesPosted
+    | ClassSeen
+    | AttendanceSeen
+)

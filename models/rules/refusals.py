@@ -1,0 +1,166 @@
+"""Every business "no", declared once: its code, the sentence that says what to do, and who says so (D8).
+
+A refusal is an answer, not a fault: it is raised by rules and actions, undoes what was written, and reaches the client
+as a `userError`.
+"""
+
+from enum import StrEnum
+from typing import NamedTuple
+
+
+class Code(StrEnum):
+    """Why the answer is no; clients may switch on it, so a code is never renamed."""
+
+    INSUFFICIENT_CREDITS = "INSUFFICIENT_CREDITS"
+    MEMBERSHIP_FULL_RATE_STARTED = "MEMBERSHIP_FULL_RATE_STARTED"
+    PACKAGE_CANNOT_COVER_ELAPSED = "PACKAGE_CANNOT_COVER_ELAPSED"
+    NO_FUTURE_CLASSES = "NO_FUTURE_CLASSES"
+    COURSE_FULL = "COURSE_FULL"
+    ALREADY_BOOKED = "ALREADY_BOOKED"
+    PACKAGE_NOT_VALID = "PACKAGE_NOT_VALID"
+    PACKAGE_REQUIRED = "PACKAGE_REQUIRED"
+    MEMBERSHIP_NOT_VALID = "MEMBERSHIP_NOT_VALID"
+    MEMBERSHIP_REQUIRED = "MEMBERSHIP_REQUIRED"
+    NO_CARD_ON_FILE = "NO_CARD_ON_FILE"
+    NO_MANDATE = "NO_MANDATE"
+    NEGATIVE_AMOUNT = "NEGATIVE_AMOUNT"
+    CURRENCY_MISMATCH = "CURRENCY_MISMATCH"
+    UNKNOWN_PRICING_OPTION = "UNKNOWN_PRICING_OPTION"
+    PRICING_OPTION_NOT_COURSEPRO = "PRICING_OPTION_NOT_COURSEPRO"
+    PRICING_OPTION_IN_USE = "PRICING_OPTION_IN_USE"
+    ONE_PAYMENT_OPTION_ONLY = "ONE_PAYMENT_OPTION_ONLY"
+    FREQUENCY_DOES_NOT_FIT = "FREQUENCY_DOES_NOT_FIT"
+    INTEGRATION_FIXED = "INTEGRATION_FIXED"
+    OWNED_BY_COURSEPRO = "OWNED_BY_COURSEPRO"
+    ILLEGAL_MOVE = "ILLEGAL_MOVE"
+    NOT_FOUND = "NOT_FOUND"
+    FORBIDDEN = "FORBIDDEN"
+    ROLE_NOT_ALLOWED = "ROLE_NOT_ALLOWED"
+    INVALID_INPUT = "INVALID_INPUT"
+    RECORD_ALREADY_EXISTS = "RECORD_ALREADY_EXISTS"
+    PAYMENT_NOT_RETRYABLE = "PAYMENT_NOT_RETRYABLE"
+    PAYMENT_NOT_COLLECTABLE = "PAYMENT_NOT_COLLECTABLE"
+    INVOICE_NOT_PAID = "INVOICE_NOT_PAID"
+    INVOICE_NOT_DUE = "INVOICE_NOT_DUE"
+    INVOICE_ALREADY_BILLED = "INVOICE_ALREADY_BILLED"
+    UNMANAGED_PRODUCT = "UNMANAGED_PRODUCT"
+    PATIENT_UNLINKED = "PATIENT_UNLINKED"
+    NO_SUBSCRIPTION = "NO_SUBSCRIPTION"
+    PROVIDER_NOT_CONFIGURED = "PROVIDER_NOT_CONFIGURED"
+    SECRET_REQUIRED = "SECRET_REQUIRED"  # noqa: S105  the name of a refusal, not a secret
+    IDEMPOTENCY_KEY_MISMATCH = "IDEMPOTENCY_KEY_MISMATCH"
+    IDEMPOTENCY_IN_PROGRESS = "IDEMPOTENCY_IN_PROGRESS"
+    JOB_NOT_RETRYABLE = "JOB_NOT_RETRYABLE"
+    CLOCK_ONLY_FORWARD = "CLOCK_ONLY_FORWARD"
+    SANDBOX_ONLY = "SANDBOX_ONLY"
+
+
+class Declared(NamedTuple):
+    """What is said with a code: the sentence that tells the reader what to do, and the rule or document behind it."""
+
+    sentence: str
+    source: str
+
+
+_C = Code
+REFUSALS: dict[Code, Declared] = {
+    _C.INSUFFICIENT_CREDITS: Declared(
+        "Credits must cover every class still to come: add credits, or pay the rest with package and charge.",
+        "Groovio, scenario 1; R115, R116",
+    ),
+    _C.MEMBERSHIP_FULL_RATE_STARTED: Declared(
+        "A membership joins a full-rate course only before it begins: choose another way to pay.",
+        "Groovio, scenario 2; R122",
+    ),
+    _C.PACKAGE_CANNOT_COVER_ELAPSED: Declared(
+        "A package alone cannot join a full-rate course that has begun: choose package and charge.",
+        "Groovio is silent; R131",
+    ),
+    _C.NO_FUTURE_CLASSES: Declared("No class of this course is still to come: choose another course.", "D5"),
+    _C.COURSE_FULL: Declared("Every place on this course is taken: choose another course.", "The course's capacity"),
+    _C.ALREADY_BOOKED: Declared("This student already holds a booking of the course: use that one.", "One per student"),
+    _C.PACKAGE_NOT_VALID: Declared(
+        "A package must be the student's own and stay valid through the last class: choose another one.", "R123"
+    ),
+    _C.PACKAGE_REQUIRED: Declared("This way of paying draws credits: name the package to draw from.", "Groovio; R116"),
+    _C.MEMBERSHIP_NOT_VALID: Declared(
+        "A membership must stay valid through the last class: renew it, or choose another way to pay.", "R123"
+    ),
+    _C.MEMBERSHIP_REQUIRED: Declared(
+        "This way of paying needs an active membership of the student: start one, or choose another way to pay.",
+        "Groovio; R115",
+    ),
+    _C.NO_CARD_ON_FILE: Declared("No card is stored for this user: add one first.", "BOS, membership lifecycle; R83"),
+    _C.NO_MANDATE: Declared("No direct debit can be used for this user: set one up first.", "CoursePro, A; R11"),
+    _C.NEGATIVE_AMOUNT: Declared("An amount is zero or more: correct it.", "R22"),
+    _C.CURRENCY_MISMATCH: Declared("All amounts of one thing share one currency: use that of the price.", "D1"),
+    _C.UNKNOWN_PRICING_OPTION: Declared(
+        "No pricing option has this id: create it here first, then use its id.", "CoursePro, A; R9, R20"
+    ),
+    _C.PRICING_OPTION_NOT_COURSEPRO: Declared(
+        "A CoursePro membership takes pricing options of type CoursePro Course only: choose one of these.",
+        "CoursePro, B and C; R23, R28",
+    ),
+    _C.PRICING_OPTION_IN_USE: Declared(
+        "A CoursePro membership uses this pricing option, so its type stays: create another option.",
+        "CoursePro, C; R33",
+    ),
+    _C.ONE_PAYMENT_OPTION_ONLY: Declared(
+        "A CoursePro membership takes one payment option: clone the membership for the other frequency.",
+        "CoursePro, B step 5; R29, R30",
+    ),
+    _C.FREQUENCY_DOES_NOT_FIT: Declared(
+        "An ongoing membership is paid by a recurring option, a fixed term or sessions by a fixed one: change either.",
+        "CoursePro, Courses and Memberships; R10",
+    ),
+    _C.INTEGRATION_FIXED: Declared(
+        "The integration of a membership type is chosen when it is created: create another membership type.",
+        "CoursePro, B step 4; R27",
+    ),
+    _C.OWNED_BY_COURSEPRO: Declared("CoursePro owns this: change it there.", "CoursePro, A; R15, R16"),
+    _C.ILLEGAL_MOVE: Declared("Choose a change its present state allows.", "CoursePro, D; R39-R49"),
+    _C.NOT_FOUND: Declared("Nothing you may see has this id: check it.", "What a viewer may see"),
+    _C.FORBIDDEN: Declared("You may not do this to this record: ask someone who may.", "What a viewer may do"),
+    _C.ROLE_NOT_ALLOWED: Declared("Your role may not do this: ask someone whose role may.", "What a role may do"),
+    _C.INVALID_INPUT: Declared("Correct the field named.", "The shape of the input"),
+    _C.RECORD_ALREADY_EXISTS: Declared(
+        "A record for these details exists already: claim it by the link sent to its e-mail address.",
+        "CoursePro, E; R54",
+    ),
+    _C.PAYMENT_NOT_RETRYABLE: Declared("Only a failed payment can be tried again.", "CoursePro, D; R40"),
+    _C.PAYMENT_NOT_COLLECTABLE: Declared("Only a payment that is due and not yet sent can be collected.", "R48, R145"),
+    _C.INVOICE_NOT_PAID: Declared("An invoice is billed off once it is paid: wait for the payment.", "BOS; R109"),
+    _C.INVOICE_NOT_DUE: Declared("An invoice is billed off when its period has ended: wait until then.", "BOS; R89"),
+    _C.INVOICE_ALREADY_BILLED: Declared("This invoice was billed off already and stays as it is.", "BOS; R89"),
+    _C.UNMANAGED_PRODUCT: Declared(
+        "No membership type stands for the product of this invoice: create one for it.", "BOS, walk step 2; R101"
+    ),
+    _C.PATIENT_UNLINKED: Declared("The user is tied to no patient: link the user first.", "BOS, definitions; R103"),
+    _C.NO_SUBSCRIPTION: Declared("The invoice's subscription is unknown here: link it.", "BOS, walk step 1; R100"),
+    _C.PROVIDER_NOT_CONFIGURED: Declared("This provider has no credentials yet: configure it first.", "R65, R73"),
+    _C.SECRET_REQUIRED: Declared("The first set-up of a provider needs its secret: give it.", "CoursePro, F; R70"),
+    _C.IDEMPOTENCY_KEY_MISMATCH: Declared("This key came with another input: use a fresh key.", "One key, one input"),
+    _C.IDEMPOTENCY_IN_PROGRESS: Declared("The request of this key still runs: ask again shortly.", "One key, one run"),
+    _C.JOB_NOT_RETRYABLE: Declared("Only a job that gave up can be run again.", "R144"),
+    _C.CLOCK_ONLY_FORWARD: Declared("The clock only moves forward: name a later instant.", "The sandbox's clock"),
+    _C.SANDBOX_ONLY: Declared("This works only where the sandbox runs.", "The sandbox"),
+}
+assert REFUSALS.keys() == set(Code)
+
+
+class Refusal(Exception):
+    """A business no: (code, what was found, input field it concerns) -> code, message, because, field.
+
+    `message` is `found` followed by the declared sentence, `because` the declared source unless another is given.
+    """
+
+    def __init__(self, code: Code, found: str = "", *, field: tuple[str, ...] = (), because: str | None = None) -> None:
+        super().__init__(code, found)
+        declared = REFUSALS[code]
+        self.code = code
+        self.message = f"{found} {declared.sentence}".strip()
+        self.because = declared.source if because is None else because
+        self.field = field
+
+    def __str__(self) -> str:
+        return f"{self.code}: {self.message} ({self.because})"

@@ -1,0 +1,185 @@
+"""The states of the things that have fewer moves than a membership, and the words everybody shares for them."""
+
+from enum import StrEnum
+
+
+class Role(StrEnum):
+    """Who is asking; what each may do is one table in `resolvers.permissions`."""
+
+    MEMBER = "MEMBER"
+    FRONT_DESK = "FRONT_DESK"
+    FINANCE = "FINANCE"
+    ADMIN = "ADMIN"
+    PARTNER = "PARTNER"
+
+
+class Provider(StrEnum):
+    """An outside system, by the word used in links, webhooks and settings."""
+
+    STRIPE = "STRIPE"
+    GOCARDLESS = "GOCARDLESS"
+    COURSEPRO = "COURSEPRO"
+    NOOKAL = "NOOKAL"
+    XERO = "XERO"
+
+
+class UserState(StrEnum):
+    """PROVISIONAL: born outside and not yet a buyer (R51); ACTIVE otherwise."""
+
+    ACTIVE = "ACTIVE"
+    PROVISIONAL = "PROVISIONAL"
+
+
+class LinkState(StrEnum):
+    """How firmly an outside record is tied to a user (R51, R55); UNLINKED keeps the evidence of an undone link."""
+
+    PROVISIONAL = "PROVISIONAL"
+    LINKED = "LINKED"
+    UNLINKED = "UNLINKED"
+
+
+class Owner(StrEnum):
+    """Whose course it is: a course of the course system is a read-only mirror here (R15, R16)."""
+
+    DUEFLOW = "DUEFLOW"
+    COURSEPRO = "COURSEPRO"
+
+
+class BookingStatus(StrEnum):
+    """AWAITING_PAYMENT until the charge is settled; RELEASED when it failed; CANCELLED by a person."""
+
+    AWAITING_PAYMENT = "AWAITING_PAYMENT"
+    CONFIRMED = "CONFIRMED"
+    RELEASED = "RELEASED"
+    CANCELLED = "CANCELLED"
+
+
+class PaymentPurpose(StrEnum):
+    """What a payment is for."""
+
+    BOOKING = "BOOKING"
+    MEMBERSHIP_FEE = "MEMBERSHIP_FEE"
+
+
+class PaymentStatus(StrEnum):
+    """DUE: not sent yet. SUBMITTED: with the provider. UNKNOWN: the answer was lost, the janitor will ask."""
+
+    DUE = "DUE"
+    SUBMITTED = "SUBMITTED"
+    UNKNOWN = "UNKNOWN"
+    CONFIRMED = "CONFIRMED"
+    PAID_OUT = "PAID_OUT"
+    FAILED = "FAILED"
+    CANCELLED = "CANCELLED"
+    CHARGED_BACK = "CHARGED_BACK"
+
+
+class PaymentOutcome(StrEnum):
+    """What a provider says became of a payment."""
+
+    SUBMITTED = "SUBMITTED"
+    CONFIRMED = "CONFIRMED"
+    PAID_OUT = "PAID_OUT"
+    FAILED = "FAILED"
+    CANCELLED = "CANCELLED"
+    CHARGED_BACK = "CHARGED_BACK"
+
+
+_OPEN = frozenset({PaymentStatus.DUE, PaymentStatus.SUBMITTED, PaymentStatus.UNKNOWN})
+_RECEIVED = frozenset({PaymentStatus.CONFIRMED, PaymentStatus.PAID_OUT})
+_FALLEN = frozenset({PaymentStatus.FAILED})
+
+# outcome: (states it is news in, the state it leads to). Confirmed is not final: a failure or a chargeback may follow.
+SETTLEMENTS: dict[PaymentOutcome, tuple[frozenset[PaymentStatus], PaymentStatus]] = {
+    PaymentOutcome.SUBMITTED: (
+        frozenset({PaymentStatus.DUE, PaymentStatus.UNKNOWN}) | _FALLEN,
+        PaymentStatus.SUBMITTED,
+    ),
+    PaymentOutcome.CONFIRMED: (_OPEN | _FALLEN | {PaymentStatus.CHARGED_BACK}, PaymentStatus.CONFIRMED),
+    PaymentOutcome.PAID_OUT: (_OPEN | _FALLEN | {PaymentStatus.CONFIRMED}, PaymentStatus.PAID_OUT),
+    PaymentOutcome.FAILED: (_OPEN | _RECEIVED, PaymentStatus.FAILED),
+    PaymentOutcome.CANCELLED: (_OPEN | _FALLEN, PaymentStatus.CANCELLED),
+    PaymentOutcome.CHARGED_BACK: (_OPEN | _RECEIVED, PaymentStatus.CHARGED_BACK),
+}
+
+
+def settled(status: PaymentStatus, outcome: PaymentOutcome) -> PaymentStatus | None:
+    """(status, outcome) -> the status the payment moves to, or None where the outcome tells nothing new."""
+    news_in, leads_to = SETTLEMENTS[outcome]
+    return leads_to if status in news_in else None
+
+
+class MandateStatus(StrEnum):
+    """The words of the direct debit provider, folded to what matters here."""
+
+    PENDING = "PENDING"
+    ACTIVE = "ACTIVE"
+    FAILED = "FAILED"
+    CANCELLED = "CANCELLED"
+    EXPIRED = "EXPIRED"
+    BLOCKED = "BLOCKED"
+
+
+class InvoiceStatus(StrEnum):
+    """The payment state of a mirrored subscription invoice."""
+
+    DRAFT = "DRAFT"
+    OPEN = "OPEN"
+    PAID = "PAID"
+    UNCOLLECTIBLE = "UNCOLLECTIBLE"
+    VOID = "VOID"
+
+
+class SubscriptionStatus(StrEnum):
+    """The states of a card subscription at its provider."""
+
+    INCOMPLETE = "INCOMPLETE"
+    TRIALING = "TRIALING"
+    ACTIVE = "ACTIVE"
+    PAST_DUE = "PAST_DUE"
+    UNPAID = "UNPAID"
+    PAUSED = "PAUSED"
+    CANCELED = "CANCELED"
+    INCOMPLETE_EXPIRED = "INCOMPLETE_EXPIRED"
+
+
+class AttendanceSource(StrEnum):
+    """Who told us of an attendance."""
+
+    DUEFLOW = "DUEFLOW"
+    COURSEPRO = "COURSEPRO"
+    NOOKAL = "NOOKAL"
+
+
+class JobState(StrEnum):
+    """READY waits for its time, LEASED is with a worker, DEAD gave up and may be retried by a person."""
+
+    READY = "READY"
+    LEASED = "LEASED"
+    DONE = "DONE"
+    DEAD = "DEAD"
+    CANCELLED = "CANCELLED"
+
+
+class InboxState(StrEnum):
+    """RECEIVED: stored, not yet applied. APPLIED. IGNORED: nothing here cares. DEAD: gave up, may be replayed."""
+
+    RECEIVED = "RECEIVED"
+    APPLIED = "APPLIED"
+    IGNORED = "IGNORED"
+    DEAD = "DEAD"
+
+
+class ShipmentState(StrEnum):
+    """PENDING: to be shipped. SENDING: a call may have reached the other side. SHIPPED: its id is known."""
+
+    PENDING = "PENDING"
+    SENDING = "SENDING"
+    SHIPPED = "SHIPPED"
+
+
+class KeyPurpose(StrEnum):
+    """What an API key was made for."""
+
+    API = "API"
+    COURSEPRO = "COURSEPRO"

@@ -1,0 +1,1 @@
+"""What is stored: Tortoise rows with their constraints. Tables are dumb; only `models.actions` writes them."""

@@ -1,0 +1,60 @@
+"""Provider settings with their secrets encrypted, API keys by hash, and the sandbox's clock."""
+
+from uuid import UUID
+
+from tortoise import fields
+
+from models.rules.states import KeyPurpose, Provider, Role
+from models.tables.row import Row, belongs_to, check, choice, document, one_of
+
+
+class ProviderSetting(Row):
+    """How one provider is reached. `secrets` is one encrypted JSON object; `hints` shows each secret's last four."""
+
+    provider: Provider = choice(Provider, unique=True)
+    settings = document(default=dict)
+    secrets = fields.TextField()
+    hints = document(default=dict)
+    enabled = fields.BooleanField(default=True)
+    version = fields.IntField(default=1)
+
+    class Meta:
+        table = "provider_setting"
+        constraints = (one_of("provider_setting", "provider", Provider),)
+
+
+class ApiKey(Row):
+    """A caller's key: the public part is looked up, the secret part is compared by hash (shown once, never stored)."""
+
+    name = fields.CharField(max_length=80)
+    public_part = fields.CharField(max_length=16, unique=True)
+    secret_hash = fields.CharField(max_length=64)
+    role: Role = choice(Role)
+    purpose: KeyPurpose = choice(KeyPurpose, default=KeyPurpose.API)
+    scopes = document(default=list)
+    user_id: UUID | None
+    user = belongs_to("User", "api_keys", null=True)
+    expires_at = fields.DatetimeField(null=True)
+    revoked_at = fields.DatetimeField(null=True)
+
+    class Meta:
+        table = "api_key"
+        constraints = (
+            one_of("api_key", "role", Role),
+            one_of("api_key", "purpose", KeyPurpose),
+            check("api_key_member_has_user", "role <> 'MEMBER' OR user_id IS NOT NULL"),
+        )
+
+
+class SandboxClock(Row):
+    """How far the sandbox's clock runs ahead of the real one; one row at most, none in production."""
+
+    single = fields.BooleanField(default=True, unique=True)
+    ahead_seconds = fields.BigIntField(default=0)
+
+    class Meta:
+        table = "sandbox_clock"
+        constraints = (
+            check("sandbox_clock_is_one", "single"),
+            check("sandbox_clock_only_forward", "ahead_seconds >= 0"),
+        )

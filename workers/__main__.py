@@ -1,0 +1,193 @@
+"""`python -m workers`: one worker process. arq carries the wakes; while Redis is away due rows run straight."""
+
+import asyncio
+import os
+import signal
+import socket
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager, suppress
+from typing import TYPE_CHECKING, Any, cast
+from uuid import UUID
+
+import structlog
+from arq.connections import ArqRedis
+from arq.worker import Worker, func
+from pydantic_settings import BaseSettings
+from redis.asyncio import ConnectionPool
+from redis.asyncio.retry import Retry
+from redis.backoff import ExponentialBackoff
+from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import RedisError
+from redis.exceptions import TimeoutError as RedisTimeoutError
+from tortoise import Tortoise
+
+from integrations.bell import RUN_JOB, dumps, loads
+from integrations.bus import RedisBus
+from integrations.clock import SandboxClock, SystemClock
+from integrations.registry import Registry
+from models.actions import jobs
+from models.actions.settings import clock_offset
+from models.actions.unit import hang
+from models.actions.vault import Vault
+from models.ports import Clock
+from models.tables.config import tortoise_config
+from workers.kinds import HANDLERS, RECURRING
+from workers.runner import Runner
+from workers.work import Outside
+
+if TYPE_CHECKING:
+    from arq.typing import WorkerCoroutine
+
+SWEEP_SECONDS = 1.0
+CARRY_SECONDS = 1.0
+AT_ONCE = 20
+JOB_SECONDS = 120
+log = structlog.get_logger("dueflow.worker")
+
+
+class Settings(BaseSettings):
+    """What a worker reads from its environment."""
+
+    database_url: str
+    redis_url: str
+    dueflow_secret_key: str
+    dueflow_sandbox_admin: str | None = None
+
+
+def arq_redis(url: str) -> ArqRedis:
+    """arq's connection, patient where Redis restarts, and JSON only: who writes to Redis must not run code here."""
+    pool: ConnectionPool = ConnectionPool.from_url(
+        url,
+        encoding="utf8",
+        socket_timeout=3,
+        socket_connect_timeout=2,
+        health_check_interval=10,
+        retry=Retry(ExponentialBackoff(cap=1, base=0.05), 3),
+        retry_on_error=[RedisConnectionError, RedisTimeoutError, OSError],
+    )
+    return ArqRedis(pool_or_conn=pool, job_serializer=dumps, job_deserializer=loads)
+
+
+class Carrier:
+    """Brings woken rows to a runner: through arq, or straight while Redis is away."""
+
+    def __init__(self, redis: ArqRedis) -> None:
+        self._redis = redis
+        self._straight: set[asyncio.Task[None]] = set()
+        self._places = asyncio.Semaphore(AT_ONCE)
+        self.runner: Runner | None = None
+
+    async def ring(self, wakes: Sequence[tuple[UUID, int]]) -> None:
+        """Bell: have somebody look at these rows soon."""
+        for place, (job_id, wake) in enumerate(wakes):
+            try:
+                async with asyncio.timeout(CARRY_SECONDS):
+                    await self._redis.enqueue_job(RUN_JOB, str(job_id), _job_id=f"{job_id}:{wake}")
+            except (RedisError, OSError) as away:
+                log.warning("redis is away, running straight", error=type(away).__name__, jobs=len(wakes) - place)
+                for late_id, _ in wakes[place:]:
+                    self._run_straight(late_id)
+                return
+
+    def _run_straight(self, job_id: UUID) -> None:
+        task = asyncio.create_task(self._run(job_id))
+        self._straight.add(task)
+        task.add_done_callback(self._straight.discard)
+
+    async def _run(self, job_id: UUID) -> None:
+        assert self.runner is not None
+        async with self._places:
+            await self.runner.run(job_id)
+
+    async def settle(self) -> None:
+        """Stop what runs straight; its rows go back."""
+        for task in self._straight:
+            task.cancel()
+        await asyncio.gather(*self._straight, return_exceptions=True)
+
+
+async def sweep(carrier: Carrier) -> None:
+    """Each second, wake the due rows nobody woke: lost rings, retries, leases of dead workers, recurring jobs."""
+    while True:
+        try:
+            await carrier.ring(await jobs.sweep())
+        except Exception:  # PostgreSQL may be restarting; the sweeper must outlive that
+            log.exception("sweep failed")
+        await asyncio.sleep(SWEEP_SECONDS)
+
+
+async def carry(redis: ArqRedis, runner: Runner) -> None:
+    """Run what arq carries; start anew whenever Redis was away longer than arq bears."""
+
+    async def run_job(_ctx: dict[Any, Any], job_id: str) -> None:
+        await runner.run(UUID(job_id))
+
+    while True:
+        worker = Worker(
+            functions=[func(cast("WorkerCoroutine", run_job), name=RUN_JOB)],
+            redis_pool=redis,
+            job_serializer=dumps,
+            job_deserializer=loads,
+            keep_result=0,
+            max_tries=1,
+            max_jobs=AT_ONCE,
+            job_timeout=JOB_SECONDS,
+            poll_delay=0.02,
+            health_check_interval=5,
+            health_check_key=f"dueflow:health:{socket.gethostname()}:{os.getpid()}",
+            log_results=False,
+            handle_signals=False,
+        )
+        try:
+            await worker.async_run()
+        except (RedisError, OSError) as away:
+            log.warning("redis is away", error=type(away).__name__)
+            await asyncio.sleep(SWEEP_SECONDS)
+        finally:
+            for task in worker.tasks.values():
+                task.cancel()
+            await asyncio.gather(*worker.tasks.values(), return_exceptions=True)
+
+
+@asynccontextmanager
+async def database(url: str) -> AsyncIterator[None]:
+    """Tortoise, open."""
+    await Tortoise.init(config=tortoise_config(url), _enable_global_fallback=True)
+    try:
+        yield
+    finally:
+        await Tortoise.close_connections()
+
+
+async def main() -> None:
+    """Run until SIGTERM or SIGINT."""
+    settings = Settings()  # type: ignore[call-arg]  # the environment fills it
+    redis, bus = arq_redis(settings.redis_url), RedisBus(settings.redis_url)
+    registry = Registry(Vault(settings.dueflow_secret_key), settings.dueflow_sandbox_admin)
+    clock: Clock = SandboxClock(clock_offset) if settings.dueflow_sandbox_admin else SystemClock()
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    async with database(settings.database_url):
+        await jobs.ensure_recurring(RECURRING)
+        carrier = Carrier(redis)
+        hang(carrier)
+        runner = carrier.runner = Runner(HANDLERS, RECURRING, Outside(registry, clock, bus), carrier.ring)
+        tasks = [asyncio.create_task(sweep(carrier)), asyncio.create_task(carry(redis, runner))]
+        if isinstance(clock, SandboxClock):
+            await clock.refresh()
+            tasks.append(asyncio.create_task(clock.run()))
+        log.info("worker runs", kinds=len(HANDLERS))
+        await stop.wait()
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        await carrier.settle()
+        with suppress(RedisError, OSError):
+            await bus.stop()
+            await redis.aclose(close_connection_pool=True)
+        await registry.close()
+
+
+if __name__ == "__main__":
+    asyncio.run(main())

@@ -1,0 +1,1 @@
+"""The kinds of work, by what they are about; each takes ids and reads the present."""

@@ -1,0 +1,51 @@
+"""Telling the course system, setting up direct debits and payment links."""
+
+from uuid import UUID
+
+from models.actions import jobs, memberships
+from models.tables.membership import Mandate
+from models.tables.user import User
+from workers.work import Work
+
+
+async def push(work: Work) -> None:
+    """Tell the course system a membership's present standing (R41, R46, R58)."""
+    membership_id = UUID(work.job.payload["membership_id"])
+    push = await memberships.to_push(membership_id, event_id=str(work.job.id), at=work.now)
+    if push is not None:
+        await (await work.providers.courses()).push_membership(push)
+
+
+async def start_mandate(work: Work) -> None:
+    """Open the page a payer signs a direct debit at; the job's result is its address."""
+    mandate = await Mandate.get(id=work.job.payload["mandate_id"])
+    if mandate.authorisation_url is not None:
+        return
+    user = await User.get(id=mandate.user_id)
+    request = await (await work.providers.mandates()).start(
+        user_id=user.id,
+        mandate_id=mandate.id,
+        currency=work.job.payload["currency"],
+        prefilled={"given_name": user.first_name, "family_name": user.last_name, "email": user.email},
+        key=f"mandate:{mandate.id}",
+    )
+    await memberships.signing_page_opened(
+        mandate.id,
+        request_id=request.request_id,
+        url=request.authorisation_url,
+        acting=work.acting,
+        at=work.now,
+    )
+    await jobs.answer(work.job.lease, request.authorisation_url)
+
+
+async def payment_link(work: Work) -> None:
+    """Have a page made to subscribe at; the job's result is its address."""
+    user_id = work.job.payload["user_id"]
+    seller = await work.providers.subscriptions()
+    url = await seller.payment_link(
+        product=work.job.payload["product"],
+        user_id=UUID(user_id) if user_id else None,
+        key=f"link:{work.job.id}",
+    )
+    await jobs.answer(work.job.lease, url)

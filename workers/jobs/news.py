@@ -1,0 +1,61 @@
+"""What came in, and telling who should know: stored webhooks, live events, messages to people, the sandbox's clock."""
+
+from datetime import datetime
+from uuid import UUID
+
+from redis.exceptions import RedisError
+
+from models.actions import inbound, payments
+from models.ports import LiveEvent, ReceivedEvent, Unavailable
+from models.rules.states import InboxState, Provider
+from workers.work import Work
+
+
+async def apply_webhook(work: Work) -> None:
+    """Turn a stored event into facts, from the latest state of its object, and apply them."""
+    provider = Provider(work.job.payload["provider"])
+    row = await inbound.stored(provider, work.job.payload["event_id"])
+    if row.state in (InboxState.APPLIED, InboxState.IGNORED):
+        return
+    source = await work.providers.webhooks(provider)
+    facts = await source.facts(ReceivedEvent(row.event_id, row.event_type, row.object_id, row.body))
+    for fact in facts:
+        await inbound.apply(fact, acting=f"webhook:{provider}", at=work.now)
+    await inbound.applied(row, at=work.now, any_facts=bool(facts))
+
+
+async def publish(work: Work) -> None:
+    """Append what happened to the live stream; a second append of the same ids is passed over there."""
+    events = [
+        LiveEvent(
+            id=told["id"],
+            topic=told["topic"],
+            name=told["name"],
+            ids=told["ids"],
+            occurred_at=datetime.fromisoformat(told["occurred_at"]),
+        )
+        for told in work.job.payload["events"]
+    ]
+    try:
+        await work.outside.bus.publish(events)
+    except (RedisError, OSError) as away:
+        raise Unavailable(f"Redis is away: {type(away).__name__}", code="BUS_AWAY") from away
+
+
+async def payment_failed(work: Work) -> None:
+    """Write to a person about a missed payment, once per attempt (R44); send it where a mail server is set up."""
+    payment_id = UUID(work.job.payload["payment_id"])
+    message = await payments.notify_missed(payment_id, acting=work.acting, at=work.now)
+    notifier = await work.providers.notifier()
+    if message is None or notifier is None:
+        return
+    notification, user = message
+    await notifier.send(
+        email=user.email, subject="Your payment could not be taken", text=notification.text, key=str(notification.id)
+    )
+    await payments.notified(notification.id, at=work.now)
+
+
+async def move_clock(work: Work) -> None:
+    """Move the provider sandbox's clock along with ours."""
+    await (await work.providers.sandbox()).move_clock(datetime.fromisoformat(work.job.payload["now"]))

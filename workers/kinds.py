@@ -1,0 +1,33 @@
+"""Every kind of job and the function that does it; a kind that an event asks for and nobody does stops the start."""
+
+from models.actions.unit import PUBLISH
+from models.rules.events import REACTIONS
+from workers.jobs import invoices, memberships, news, payments
+from workers.work import Handler
+
+HANDLERS: dict[str, Handler] = {
+    "accounting.ship_invoice": invoices.ship_to_books,
+    "courses.push_membership": memberships.push,
+    "inbox.apply": news.apply_webhook,
+    "invoices.bill_off_due": invoices.bill_off_due,
+    PUBLISH: news.publish,
+    "mandates.start": memberships.start_mandate,
+    "notifications.payment_failed": news.payment_failed,
+    "payments.ask": payments.ask,
+    "payments.collect": payments.collect,
+    "payments.retry": payments.retry,
+    "practice.poll": invoices.read_practice,
+    "practice.ship_invoice": invoices.ship_to_practice,
+    "sandbox.move_clock": news.move_clock,
+    "subscriptions.payment_link": memberships.payment_link,
+}
+
+RECURRING: dict[str, float] = {  # kind -> seconds between two runs
+    "invoices.bill_off_due": 5.0,
+    "payments.ask": 15.0,
+    "practice.poll": 5.0,
+}
+
+_asked_for = {kind for kinds in REACTIONS.values() for kind in kinds} | RECURRING.keys()
+if missing := _asked_for - HANDLERS.keys():
+    raise RuntimeError(f"nobody does the jobs {sorted(missing)}")

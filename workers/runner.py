@@ -1,0 +1,127 @@
+"""Run one job: claim its row, keep the lease alive, call its handler, and finish, put back or bury it.
+
+    Refused, Refusal              -> buried: asking again changes nothing; a person may retry it
+    RateLimited                   -> put back until the provider's time, not counted as an attempt
+    Unavailable, OutcomeUnknown   -> put back with backoff, buried after the last attempt
+    anything else                 -> the same, and logged with its traceback
+    Fenced, a lost lease          -> left to the worker that has it now
+
+Telling subscribers is never given up: what happened must reach them, however long Redis is away.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
+from datetime import UTC, datetime
+from uuid import UUID, uuid4
+
+import structlog
+from redis.exceptions import RedisError
+
+from models.actions import inbound, jobs
+from models.actions.jobs import BACKOFF_CAP_SECONDS, LEASE_SECONDS, MAX_ATTEMPTS, Held
+from models.actions.unit import PUBLISH, Fenced, lease
+from models.ports import LiveEvent, OutcomeUnknown, RateLimited, Refused, Unavailable
+from models.rules.refusals import Refusal
+from models.rules.states import Provider
+from workers.work import Handler, Outside, Work
+
+Wakes = list[tuple[UUID, int]]
+Ring = Callable[[Wakes], Awaitable[None]]
+log = structlog.get_logger("dueflow.runner")
+
+
+class Runner:
+    """Runs jobs of the known kinds in this process."""
+
+    def __init__(
+        self, handlers: Mapping[str, Handler], recurring: Mapping[str, float], outside: Outside, ring: Ring
+    ) -> None:
+        """`recurring` has the seconds between two runs of a kind; `ring` wakes somebody for the next of a subject."""
+        self._handlers = handlers
+        self._recurring = recurring
+        self._outside = outside
+        self._ring = ring
+
+    async def run(self, job_id: UUID) -> None:
+        """Run one job if it may run now; whatever happens, its row says so afterwards."""
+        held = await jobs.claim(job_id)
+        if held is None:
+            return
+        holding = lease.set(held.lease)
+        beating = asyncio.create_task(_heartbeat(held))
+        try:
+            await self._attempt(held)
+        except asyncio.CancelledError:
+            await asyncio.shield(_put_back(held, "the worker stopped", "STOPPED", 0.0, counts=False))
+            raise
+        finally:
+            beating.cancel()
+            with suppress(asyncio.CancelledError):
+                await beating
+            lease.reset(holding)
+
+    async def _attempt(self, held: Held) -> None:
+        if held.attempts > MAX_ATTEMPTS and held.kind not in {PUBLISH, *self._recurring}:
+            await self._bury(held, "every worker that tried it was lost", "WORKER_LOST")
+            return
+        try:
+            await self._handlers[held.kind](Work(held, self._outside))
+        except Fenced:
+            log.warning("job lost to another worker", kind=held.kind, job=str(held.id))
+        except RateLimited as limited:
+            await _put_back(held, str(limited), limited.code, limited.retry_after, counts=False)
+        except (Unavailable, OutcomeUnknown) as failed:
+            await self._later(held, str(failed), failed.code)
+        except Refused as refused:
+            await self._bury(held, str(refused), refused.code)
+        except Refusal as refusal:
+            await self._bury(held, refusal.message, refusal.code.value)
+        except Exception as fault:
+            log.exception("job failed", kind=held.kind, job=str(held.id))
+            await self._later(held, f"{type(fault).__name__}: {fault}", "INTERNAL")
+        else:
+            await self._ring(await jobs.finish(held.lease, again_in=self._recurring.get(held.kind)))
+            await self._tell(held, "DONE")
+
+    async def _later(self, held: Held, error: str, code: str) -> None:
+        every = self._recurring.get(held.kind)
+        if every is None and held.attempts >= MAX_ATTEMPTS and held.kind != PUBLISH:
+            await self._bury(held, error, code)
+            return
+        cap = BACKOFF_CAP_SECONDS if every is None else max(every, 60.0)
+        await _put_back(held, error, code, min(cap, jobs.backoff_seconds(held.attempts)))
+        await self._tell(held, "READY")
+
+    async def _bury(self, held: Held, error: str, code: str) -> None:
+        if held.kind in self._recurring:
+            await _put_back(held, error, code, self._recurring[held.kind])
+            return
+        log.error("job is dead", kind=held.kind, job=str(held.id), code=code)
+        await jobs.bury(held.lease, error=error, code=code)
+        if held.kind == "inbox.apply":
+            await inbound.gave_up(Provider(held.payload["provider"]), held.payload["event_id"])
+        await self._tell(held, "DEAD")
+
+    async def _tell(self, held: Held, state: str) -> None:
+        """Let watchers of this job know; the row is the truth, so a bus that is away costs them only this hint."""
+        if held.kind == PUBLISH or held.kind in self._recurring:
+            return
+        event = LiveEvent(
+            id=str(uuid4()), topic="job", name=state, ids={"job_id": str(held.id)}, occurred_at=datetime.now(UTC)
+        )
+        try:
+            await self._outside.bus.publish([event])
+        except (RedisError, OSError) as away:
+            log.warning("job event not published", job=str(held.id), error=type(away).__name__)
+
+
+async def _put_back(held: Held, error: str, code: str, after: float, *, counts: bool = True) -> None:
+    await jobs.put_back(held.lease, error=error, code=code, after_seconds=after, counts=counts)
+
+
+async def _heartbeat(held: Held) -> None:
+    while True:
+        await asyncio.sleep(LEASE_SECONDS / 3)
+        if not await jobs.heartbeat(held.lease):
+            return
