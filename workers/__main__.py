@@ -163,8 +163,8 @@ async def main() -> None:
     """Run until SIGTERM or SIGINT."""
     settings = Settings()  # type: ignore[call-arg]  # the environment fills it
     redis, bus = arq_redis(settings.redis_url), RedisBus(settings.redis_url)
-    registry = Registry(Vault(settings.dueflow_secret_key), settings.dueflow_sandbox_admin)
     clock: Clock = SandboxClock(clock_offset) if settings.dueflow_sandbox_admin else SystemClock()
+    registry = Registry(Vault(settings.dueflow_secret_key), settings.dueflow_sandbox_admin, clock=clock)
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)

@@ -11,6 +11,7 @@ HANDLERS: dict[str, Handler] = {
     "inbox.apply": news.apply_webhook,
     "invoices.bill_off_due": invoices.bill_off_due,
     PUBLISH: news.publish,
+    "memberships.move_due": memberships.move_due,
     "mandates.start": memberships.start_mandate,
     "notifications.payment_failed": news.payment_failed,
     "payments.ask": payments.ask,
@@ -24,6 +25,7 @@ HANDLERS: dict[str, Handler] = {
 
 RECURRING: dict[str, float] = {  # kind -> seconds between two runs
     "invoices.bill_off_due": 5.0,
+    "memberships.move_due": 60.0,
     "payments.ask": 15.0,
     "practice.poll": 5.0,
 }

@@ -64,8 +64,8 @@ async def gave_up(provider: Provider, event_id: str) -> None:
     await InboxEvent.filter(provider=provider, event_id=event_id).update(state=InboxState.DEAD)
 
 
-async def replay(inbox_id: UUID, *, acting: str, at: datetime) -> tuple[InboxEvent, Any]:
-    """Apply a stored event once more -> (it, the job). Raises Refusal NOT_FOUND."""
+async def replay(inbox_id: UUID, *, acting: str, at: datetime) -> InboxEvent:
+    """Apply a stored event once more. Raises Refusal NOT_FOUND."""
     async with unit(acting=acting, at=at) as work:
         row = await InboxEvent.filter(id=inbox_id).select_for_update().first()
         if row is None:
@@ -73,8 +73,8 @@ async def replay(inbox_id: UUID, *, acting: str, at: datetime) -> tuple[InboxEve
         row.state = InboxState.RECEIVED
         await row.save(update_fields=["state"])
         work.audit("replay_webhook", row)
-        job = work.job("inbox.apply", payload={"provider": row.provider, "event_id": row.event_id})
-    return row, job
+        work.job("inbox.apply", payload={"provider": row.provider, "event_id": row.event_id})
+    return row
 
 
 async def _attendance(fact: facts.AttendanceSeen, *, acting: str, at: datetime) -> None:

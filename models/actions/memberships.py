@@ -75,10 +75,9 @@ async def start_membership(
         work.audit(
             "start_membership", membership, after={"amount": amount, "price_level": level, "starts_on": starts_on}
         )
-        if amount == 0:
-            await move(work, membership, Cause.FREE_OF_CHARGE)
-        elif mandate and mandate.status is MandateStatus.ACTIVE:
-            await move(work, membership, Cause.MANDATE_READY)
+        if amount == 0 or (mandate and mandate.status is MandateStatus.ACTIVE):
+            sure = Cause.MANDATE_READY if amount else Cause.FREE_OF_CHARGE
+            await move(work, membership, Cause.STARTS_LATER if starts_on > at.date() else sure)
     return membership
 
 
@@ -135,6 +134,20 @@ async def to_push(membership_id: UUID, *, event_id: str, at: datetime) -> Member
     )
 
 
+async def push_again(membership_id: UUID, *, acting: str, at: datetime) -> Membership:
+    """Tell the course system a membership's standing once more. Raises Refusal NOT_FOUND."""
+    async with unit(acting=acting, at=at) as work:
+        membership = await locked(membership_id)
+        work.audit("push_again", membership)
+        work.job(
+            "courses.push_membership",
+            payload={"membership_id": membership.id},
+            subject=f"courses.push_membership:{membership.id}",
+            user_id=membership.user_id,
+        )
+    return membership
+
+
 async def by_staff(membership_id: UUID, cause: Cause, *, acting: str, at: datetime) -> Membership:
     """Move a membership because a person asks, e.g. to cancel it. Raises Refusal NOT_FOUND, ILLEGAL_MOVE."""
     async with unit(acting=acting, at=at) as work:
@@ -150,6 +163,19 @@ async def locked(membership_id: UUID) -> Membership:
     if membership is None:
         raise Refusal(Code.NOT_FOUND, field=("membershipId",))
     return membership
+
+
+async def due_to_move(today: date, limit: int = 500) -> list[tuple[UUID, Cause]]:
+    """Memberships whose first day has come, or whose term is over (R6)."""
+    begun = await Membership.filter(status=Status.FUTURE, starts_on__lte=today).limit(limit)
+    over = await Membership.filter(ends_on__lte=today).exclude(status__in=lifecycle.TERMINAL).limit(limit)
+    return [(row.id, Cause.STARTED) for row in begun] + [(row.id, Cause.TERM_ENDED) for row in over]
+
+
+async def due(membership_id: UUID, cause: Cause, *, acting: str, at: datetime) -> None:
+    """Move a membership because its day has come."""
+    async with unit(acting=acting, at=at) as work:
+        await move(work, await locked(membership_id), cause)
 
 
 async def course_ended(fact: CourseEnded, *, acting: str, at: datetime) -> None:
@@ -195,15 +221,15 @@ async def _mandate_of(fact: MandateChanged) -> Mandate | None:
     return known
 
 
-async def start_mandate(*, user_id: UUID, currency: str, acting: str, at: datetime) -> tuple[Mandate, Any]:
-    """Prepare a direct debit -> (its row, the job that opens the signing page). Raises Refusal NOT_FOUND."""
+async def start_mandate(*, user_id: UUID, currency: str, acting: str, at: datetime) -> Mandate:
+    """Prepare a direct debit; a job opens its signing page. Raises Refusal NOT_FOUND."""
     async with unit(acting=acting, at=at) as work:
         if not await User.exists(id=user_id):
             raise Refusal(Code.NOT_FOUND, field=("userId",))
         mandate = await Mandate.create(user_id=user_id, provider="GOCARDLESS")
         work.audit("start_mandate", mandate, after={"user_id": user_id})
-        job = work.job("mandates.start", payload={"mandate_id": mandate.id, "currency": currency}, user_id=user_id)
-    return mandate, job
+        work.job("mandates.start", payload={"mandate_id": mandate.id, "currency": currency}, user_id=user_id)
+    return mandate
 
 
 async def signing_page_opened(mandate_id: UUID, *, request_id: str, url: str, acting: str, at: datetime) -> None:

@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
-from typing import Any
 from uuid import UUID
 
 from models.actions import bookings, memberships
@@ -224,8 +223,8 @@ async def payment_fact(fact: PaymentFact, *, acting: str, at: datetime) -> bool:
     )
 
 
-async def retry_payment(payment_id: UUID, *, acting: str, at: datetime) -> tuple[Payment, Any]:
-    """Ask again for a failed fee -> (the payment, the job). Raises Refusal NOT_FOUND, PAYMENT_NOT_RETRYABLE.
+async def retry_payment(payment_id: UUID, *, acting: str, at: datetime) -> Payment:
+    """Ask again for a failed fee. Raises Refusal NOT_FOUND, PAYMENT_NOT_RETRYABLE.
 
     A released booking's charge is not asked for again, nor what the provider itself will retry.
     """
@@ -236,14 +235,14 @@ async def retry_payment(payment_id: UUID, *, acting: str, at: datetime) -> tuple
         if payment.reference is None:
             payment.status = PaymentStatus.DUE
             await payment.save(update_fields=["status"])
-            job = work.job("payments.collect", payload={"payment_id": payment.id}, user_id=payment.user_id)
+            work.job("payments.collect", payload={"payment_id": payment.id}, user_id=payment.user_id)
         else:
             payment.attempts += 1
             await payment.save(update_fields=["attempts"])
             payload = {"payment_id": payment.id, "key": f"payment:{payment.id}:retry:{payment.attempts}"}
-            job = work.job("payments.retry", payload=payload, user_id=payment.user_id)
+            work.job("payments.retry", payload=payload, user_id=payment.user_id)
         work.audit("retry_payment", payment, after={"attempts": payment.attempts})
-    return payment, job
+    return payment
 
 
 async def to_retry(payment_id: UUID) -> tuple[Provider, str] | None:

@@ -1,7 +1,7 @@
 """How providers are reached, and the sandbox's clock."""
 
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 from models.actions.unit import unit
@@ -20,6 +20,10 @@ NEEDED: dict[Provider, tuple[frozenset[str], frozenset[str]]] = {
 }
 
 
+# what the other side signs with: the old one stays valid beside the new one until the next change
+ROTATED = frozenset({"webhook_secret", "secret_token"})
+
+
 async def configure_provider(
     provider: Provider,
     *,
@@ -30,8 +34,7 @@ async def configure_provider(
     acting: str,
     at: datetime,
 ) -> ProviderSetting:
-    """Store how a provider is reached; a secret that is not given again keeps its value, a changed webhook secret
-    keeps the old one valid beside it until the next change.
+    """Store how a provider is reached; a secret that is not given again keeps its value.
 
     Raises Refusal INVALID_INPUT (a setting is missing), SECRET_REQUIRED (a secret is missing or blank).
     """
@@ -46,8 +49,8 @@ async def configure_provider(
         row = await ProviderSetting.filter(provider=provider).select_for_update().first()
         known = vault.open(row.secrets) if row else {}
         changed = {name: secret for name, secret in secrets.items() if known.get(name) != secret}
-        if "webhook_secret" in changed and "webhook_secret" in known:
-            changed["previous_webhook_secret"] = known["webhook_secret"]
+        for name in ROTATED & changed.keys() & known.keys():
+            changed[f"previous_{name}"] = known[name]
         merged = known | changed
         missing = sorted(needs_secrets - merged.keys())
         if missing:
@@ -69,8 +72,8 @@ async def configure_provider(
     return row
 
 
-async def advance_clock(to: datetime, *, acting: str, at: datetime, real_now: datetime) -> tuple[datetime, Any]:
-    """Move the sandbox's clock to `to` -> (the new time, the job that tells the sandbox).
+async def advance_clock(to: datetime, *, acting: str, at: datetime) -> datetime:
+    """Move the sandbox's clock to `to`; a job tells the sandbox -> the new time.
 
     Raises Refusal CLOCK_ONLY_FORWARD.
     """
@@ -78,11 +81,11 @@ async def advance_clock(to: datetime, *, acting: str, at: datetime, real_now: da
         raise Refusal(Code.CLOCK_ONLY_FORWARD, field=("to",))
     async with unit(acting=acting, at=to) as work:
         row, _ = await SandboxClock.get_or_create(single=True)
-        row.ahead_seconds = round((to - real_now).total_seconds())
+        row.ahead_seconds = round((to - datetime.now(UTC)).total_seconds())
         await row.save(update_fields=["ahead_seconds"])
         work.audit("advance_clock", row, before={"now": at}, after={"now": to})
-        job = work.job("sandbox.move_clock", payload={"now": to})
-    return to, job
+        work.job("sandbox.move_clock", payload={"now": to})
+    return to
 
 
 async def clock_offset() -> int:

@@ -81,8 +81,8 @@ async def checkout_completed(fact: CheckoutCompleted, *, acting: str, at: dateti
 
 async def create_payment_link(
     membership_type_id: UUID, *, user_id: UUID | None, acting: str, at: datetime
-) -> tuple[MembershipType, Any]:
-    """Have a page made to subscribe at -> (the membership type, the job whose result is the page's address).
+) -> MembershipType:
+    """Have a page made to subscribe at; its address is the result of the job.
 
     Raises Refusal NOT_FOUND, UNMANAGED_PRODUCT.
     """
@@ -95,8 +95,8 @@ async def create_payment_link(
         if user_id and not await User.exists(id=user_id):
             raise Refusal(Code.NOT_FOUND, field=("userId",))
         payload = {"product": kind.product, "user_id": user_id}
-        job = work.job("subscriptions.payment_link", payload=payload, user_id=user_id)
-    return kind, job
+        work.job("subscriptions.payment_link", payload=payload, user_id=user_id)
+    return kind
 
 
 async def link_subscription(subscription_id: UUID, *, user_id: UUID, acting: str, at: datetime) -> Subscription:

@@ -39,6 +39,9 @@ class _NobodyListens:
 
 
 lease: ContextVar[Lease | None] = ContextVar("lease", default=None)
+written: ContextVar[list[Job] | None] = ContextVar(
+    "written", default=None
+)  # whoever wants to know the jobs of an action
 _bell: Bell = _NobodyListens()
 
 
@@ -90,7 +93,10 @@ class Unit:
         """Say that something happened: subscribers hear it, and the jobs named in REACTIONS are written."""
         self._events.append(event)
         for kind in REACTIONS.get(type(event), ()):
-            self.job(kind, payload=plain(asdict(event)), user_id=getattr(event, "user_id", None))
+            ids = plain(asdict(event))
+            # jobs of one kind about one thing run in the order their events happened
+            subject = f"{kind}:{next(iter(ids.values()))}"
+            self.job(kind, payload=ids, subject=subject, user_id=getattr(event, "user_id", None))
 
     def job(
         self,
@@ -162,5 +168,8 @@ async def unit(*, acting: str, at: datetime) -> AsyncIterator[Unit]:
             )
             if not rows:
                 raise Fenced(f"job {held.job_id} is no longer held with token {held.token}")
+    asked = written.get()
+    if asked is not None:
+        asked.extend(work.jobs)
     if wakes:
         await _bell.ring(wakes)

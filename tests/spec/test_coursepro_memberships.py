@@ -85,6 +85,12 @@ def test_a_suspension_is_lifted_by_what_answers_it(suspended_for: Cause, lifted_
     assert {cause for cause in Cause if move(Status.SUSPENDED, cause, suspended_for) is Status.ACTIVE} == lifted_by
 
 
+def test_a_suspended_membership_still_ends_whatever_it_was_suspended_for() -> None:
+    for suspended_for in (Cause.PAYMENT_FAILED, Cause.MANDATE_CANCELLED, Cause.SUSPENDED_BY_STAFF):
+        assert move(Status.SUSPENDED, Cause.COURSE_CANCELLED, suspended_for) is Status.CANCELLED
+        assert move(Status.SUSPENDED, Cause.CANCELLED_BY_STAFF, suspended_for) is Status.CANCELLED
+
+
 def test_a_suspended_membership_is_billed_no_new_cycle_unless_set_to_accrue() -> None:
     assert not bills(Status.SUSPENDED)
     assert bills(Status.SUSPENDED, WhileSuspended.ACCRUE)

@@ -16,6 +16,12 @@ async def push(work: Work) -> None:
         await (await work.providers.courses()).push_membership(push)
 
 
+async def move_due(work: Work) -> None:
+    """Start memberships whose day has come, and complete those whose term is over."""
+    for membership_id, cause in await memberships.due_to_move(work.now.date()):
+        await memberships.due(membership_id, cause, acting=work.acting, at=work.now)
+
+
 async def start_mandate(work: Work) -> None:
     """Open the page a payer signs a direct debit at; the job's result is its address."""
     mandate = await Mandate.get(id=work.job.payload["mandate_id"])

@@ -1,0 +1,303 @@
+"""The composition root: settings -> database, Redis, providers -> routes and their lifetime; and the command line.
+
+Served by `uvicorn app:app`; `python -m app --help` lists the commands. Importing this module does nothing: the
+application is put together when it is first asked for, and each command loads only what it needs.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import typer
+from pydantic import Field
+from pydantic_settings import BaseSettings
+
+if TYPE_CHECKING:
+    from starlette.applications import Starlette
+    from starlette.requests import Request
+    from starlette.responses import Response
+    from starlette.types import ASGIApp, Receive, Scope, Send
+
+ROOT = Path(__file__).resolve().parent
+SDL = ROOT / "schema" / "schema.graphql"
+EXPLORER = ROOT / "resolvers" / "explorer"
+EXPLORER_HEADERS = {
+    "content-security-policy": "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline';"
+    " img-src 'self' data:; font-src data:; connect-src 'self' ws: wss:; base-uri 'none'; form-action 'none';"
+    " frame-ancestors 'none'",
+    "referrer-policy": "no-referrer",
+    "x-content-type-options": "nosniff",
+}
+MIGRATION_LOCK = 0x0D0EF10A
+SECONDS_TO_ANSWER = 2.0
+
+
+class Database(BaseSettings):
+    """Where the data are; all that a command about migrations needs."""
+
+    database_url: str
+
+
+class Settings(Database):
+    """What the deployment decides, from the environment. `sandbox_admin` is set on one machine only."""
+
+    redis_url: str
+    secret_key: str = Field(validation_alias="DUEFLOW_SECRET_KEY")
+    env: Literal["development", "production"] = Field("production", validation_alias="DUEFLOW_ENV")
+    public_url: str | None = Field(None, validation_alias="DUEFLOW_PUBLIC_URL")
+    sandbox_admin: str | None = Field(None, validation_alias="DUEFLOW_SANDBOX_ADMIN")
+
+
+def build(settings: Settings) -> "Starlette":
+    """Settings -> the application. Nothing is connected before its lifespan begins."""
+    from starlette.applications import Starlette
+    from starlette.middleware import Middleware
+    from starlette.routing import Mount, Route
+
+    from integrations.bell import ArqBell
+    from integrations.bus import RedisBus
+    from integrations.clock import SandboxClock, SystemClock
+    from integrations.coursepro_calls import routes as coursepro_routes
+    from integrations.registry import Registry
+    from integrations.webhooks import routes as webhook_routes
+    from models.actions.inbound import receive
+    from models.actions.settings import clock_offset
+    from models.actions.unit import hang
+    from models.actions.vault import Vault
+    from models.ports import ReceivedEvent
+    from models.rules.states import Provider
+    from resolvers.auth import Door
+    from resolvers.context import Deployment
+    from resolvers.protocol.documents import Documents
+    from resolvers.protocol.engine import Engine
+    from resolvers.protocol.http import GraphQLOverHTTP
+    from resolvers.protocol.websocket import GraphQLOverWebSocket
+    from resolvers.reads.run import Reader
+    from schema.root import schema
+
+    log_as_json(pretty=settings.env == "development")
+    vault = Vault(settings.secret_key)
+    clock = SandboxClock(clock_offset) if settings.sandbox_admin else SystemClock()
+    bus, bell = RedisBus(settings.redis_url), ArqBell(settings.redis_url)
+    registry = Registry(vault, settings.sandbox_admin, clock=clock)
+    documents = Documents(schema._schema)
+
+    async def store(provider: Provider, events: Sequence[ReceivedEvent]) -> int:
+        return await receive(provider, events, at=clock.now())
+
+    @asynccontextmanager
+    async def lifespan(app: Starlette) -> AsyncIterator[None]:
+        async with AsyncExitStack() as until_the_end:
+            await _open_database(settings.database_url, until_the_end)
+            reader = await Reader.open(settings.database_url, schema, settings.secret_key, documents.admit)
+            until_the_end.push_async_callback(reader.close)
+            until_the_end.push_async_callback(registry.close)
+            hang(bell)
+            until_the_end.push_async_callback(bell.close)
+            await bus.start()
+            until_the_end.push_async_callback(bus.stop)
+            if isinstance(clock, SandboxClock):
+                await clock.refresh()
+                ticking = asyncio.create_task(clock.run())
+                until_the_end.callback(ticking.cancel)
+            deployment = Deployment(reader, clock, bus, vault, sandbox=settings.sandbox_admin is not None)
+            engine, door = Engine(schema._schema, documents), Door(clock)
+            app.state.graphql = {
+                "http": GraphQLOverHTTP(engine, door, deployment),
+                "websocket": GraphQLOverWebSocket(engine, door, deployment, origin=settings.public_url),
+            }
+            app.state.parts = {"database": _database_answers, "redis": bus.ping}
+            yield
+
+    return Starlette(
+        routes=[
+            *webhook_routes(registry, store),
+            *coursepro_routes(registry, store, clock.now),
+            *coursepro_routes(registry, store, clock),
+            Route("/healthz", healthz),
+            Route("/readyz", readyz),
+            Route("/metrics", metrics),
+            Mount("/explorer", explorer()),
+        ],
+        middleware=[Middleware(GraphQLFirst)],
+        lifespan=lifespan,
+    )
+
+
+class GraphQLFirst:
+    """Hands /graphql to its endpoints before any routing: nearly every request goes there."""
+
+    def __init__(self, app: "ASGIApp") -> None:
+        self._otherwise = app
+
+    async def __call__(self, scope: "Scope", receive: "Receive", send: "Send") -> None:
+        """Serve one scope."""
+        if scope["type"] != "lifespan" and scope["path"] == "/graphql":
+            await scope["app"].state.graphql[scope["type"]](scope, receive, send)
+        else:
+            await self._otherwise(scope, receive, send)
+
+
+async def _open_database(url: str, until_the_end: AsyncExitStack) -> None:
+    from tortoise import Tortoise
+
+    from models.tables.config import tortoise_config
+
+    # requests run in tasks that know nothing of the lifespan's context
+    await Tortoise.init(config=tortoise_config(url), _enable_global_fallback=True)
+    until_the_end.push_async_callback(Tortoise.close_connections)
+
+
+async def _database_answers() -> None:
+    from tortoise.connection import get_connections
+
+    await get_connections().get("default").execute_query("SELECT 1")
+
+
+async def healthz(_request: "Request") -> "Response":
+    """The process runs."""
+    from starlette.responses import JSONResponse
+
+    return JSONResponse({"status": "ok"})
+
+
+async def readyz(request: "Request") -> "Response":
+    """Whether what requests need answers in time: 200, or 503 naming what does not."""
+    from starlette.responses import JSONResponse
+
+    told = {}
+    for name, ask in request.app.state.parts.items():
+        try:
+            async with asyncio.timeout(SECONDS_TO_ANSWER):
+                await ask()
+            told[name] = "ok"
+        except Exception as error:
+            told[name] = type(error).__name__
+    return JSONResponse(told, 200 if set(told.values()) == {"ok"} else 503)
+
+
+async def metrics(_request: "Request") -> "Response":
+    """What Prometheus collects."""
+    from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+    from starlette.responses import Response
+
+    return Response(generate_latest(), media_type=CONTENT_TYPE_LATEST)
+
+
+def explorer() -> "ASGIApp":
+    """The explorer's files, which load nothing from elsewhere, and may not."""
+    from starlette.responses import Response
+    from starlette.staticfiles import StaticFiles
+
+    class Explorer(StaticFiles):
+        async def get_response(self, path: str, scope: "Scope") -> Response:
+            response = await super().get_response(path, scope)
+            response.headers.update(EXPLORER_HEADERS)
+            return response
+
+    return Explorer(directory=EXPLORER, html=True)
+
+
+def log_as_json(*, pretty: bool) -> None:
+    """Set up the log: a JSON object per line, or words for a person. Local variables never stand in it."""
+    import structlog
+
+    last: list[Any] = [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
+    if pretty:
+        last = [structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)]
+    stamp = structlog.processors.TimeStamper(fmt="iso", utc=True)
+    structlog.configure(processors=[structlog.processors.add_log_level, stamp, *last], cache_logger_on_first_use=True)
+
+
+def __getattr__(name: str) -> Any:
+    """`app:app`, put together when a server asks for it."""
+    if name != "app":
+        raise AttributeError(name)
+    return globals().setdefault("app", build(Settings()))
+
+
+cli = typer.Typer(help="Dueflow's own commands.", no_args_is_help=True, pretty_exceptions_show_locals=False)
+
+
+@cli.command()
+def migrate() -> None:
+    """Bring the database of DATABASE_URL up to date; of several that try at once, one does it and the others wait."""
+    asyncio.run(_migrate(Database().database_url))
+
+
+async def _migrate(database_url: str) -> None:
+    import asyncpg
+    from tortoise import Tortoise
+    from tortoise.migrations.api.migrate import migrate as bring_up_to_date
+
+    from models.tables.config import tortoise_config
+
+    lock = await asyncpg.connect(database_url)
+    try:
+        await lock.execute("SELECT pg_advisory_lock($1)", MIGRATION_LOCK)
+        await bring_up_to_date(config=tortoise_config(database_url))
+    finally:
+        await Tortoise.close_connections()
+        await lock.close()
+
+
+@cli.command()
+def migrations(
+    check: Annotated[bool, typer.Option("--check", help="Write nothing; fail where one is missing.")] = False,
+) -> None:
+    """Write the migrations that the tables have become different without."""
+    missing = asyncio.run(_migrations(write=not check))
+    for name in missing:
+        typer.echo(f"{'missing' if check else 'written'}: {name}")
+    if not missing:
+        typer.echo("The migrations make the tables as they are declared.")
+    raise typer.Exit(1 if check and missing else 0)
+
+
+async def _migrations(*, write: bool) -> list[str]:
+    from tortoise import Tortoise
+    from tortoise.migrations.autodetector import MigrationAutodetector
+
+    from models.tables.config import tortoise_config
+
+    config = tortoise_config("postgres://nowhere/nothing")  # tables are compared with files, not with a database
+    await Tortoise.init(config=config, init_connections=False)
+    if Tortoise.apps is None:
+        raise RuntimeError("Tortoise found no tables")
+    detector = MigrationAutodetector(Tortoise.apps, config["apps"])
+    if write:
+        return await detector.write()
+    return [writer.name for writer in await detector.changes()]
+
+
+@cli.command()
+def sdl(
+    write: Annotated[bool, typer.Option("--write", help="Put it into schema/schema.graphql.")] = False,
+    check: Annotated[bool, typer.Option("--check", help="Fail where schema/schema.graphql is another.")] = False,
+) -> None:
+    """Print the schema as GraphQL tells it."""
+    from schema.root import schema
+
+    text = f"{schema.as_str()}\n"
+    if write:
+        SDL.write_text(text)
+    elif check:
+        if not SDL.exists() or SDL.read_text() != text:
+            typer.echo("schema/schema.graphql is out of date: run `python -m app sdl --write`.", err=True)
+            raise typer.Exit(1)
+    else:
+        typer.echo(text, nl=False)
+
+
+@cli.command()
+def new_secret_key() -> None:
+    """Print a fresh DUEFLOW_SECRET_KEY."""
+    from cryptography.fernet import Fernet
+
+    typer.echo(Fernet.generate_key().decode())
+
+
+if __name__ == "__main__":
+    cli()

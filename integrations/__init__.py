@@ -1,0 +1,1 @@
+"""Everything with a vendor's name: the real clients behind `models.ports`, and who reads the vendors' webhooks."""

@@ -1,0 +1,237 @@
+"""Live events through one Redis stream.
+
+Each entry names the entry before it, so a reader that finds the chain broken (entries were trimmed, or Redis lost its
+data) knows that it has missed something, and says so instead of going on.
+"""
+
+import asyncio
+import json
+import re
+from collections import deque
+from collections.abc import AsyncGenerator, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+
+import structlog
+from redis.asyncio import ConnectionPool, Redis
+from redis.asyncio.retry import Retry
+from redis.backoff import ExponentialBackoff
+from redis.exceptions import ConnectionError, RedisError, TimeoutError  # noqa: A004  # Redis's own, not the built-in ones
+
+from models.ports import CursorExpired, LiveEvent, SlowConsumer
+
+STREAM = "dueflow:live"
+KEPT_EVENTS = 100_000
+KNOWN_SECONDS = 86_400
+WAITING_EVENTS = 256
+PAGE = 500
+BLOCK_MILLISECONDS = 5_000
+LONGEST_PAUSE_SECONDS = 2.0
+_CURSOR = re.compile(r"\d{1,15}-\d{1,15}", re.ASCII)
+log = structlog.get_logger("dueflow.bus")
+
+# KEYS: stream. ARGV: events kept, seconds an id is known, then an id and a body per event. An id known already is
+# passed over; an empty id is a mark, so that a stream has an entry to name before anything happened.
+_APPEND = """
+local last = redis.call('XREVRANGE', KEYS[1], '+', '-', 'COUNT', 1)
+local before = last[1] and last[1][1] or ''
+for i = 3, #ARGV, 2 do
+  local fresh = true
+  if ARGV[i] ~= '' then
+    fresh = redis.call('SET', KEYS[1] .. ':known:' .. ARGV[i], '1', 'NX', 'EX', ARGV[2])
+  elseif before ~= '' then
+    fresh = false
+  end
+  if fresh then
+    before = redis.call('XADD', KEYS[1], 'MAXLEN', '~', ARGV[1], '*', 'before', before, 'event', ARGV[i + 1])
+  end
+end
+return before
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class _Entry:
+    """One entry of the stream: its id, the id before it, and the event unless it is a mark."""
+
+    cursor: str
+    before: str
+    event: LiveEvent | None
+
+
+@dataclass(eq=False, slots=True)
+class _Reader:
+    """One subscriber's bounded queue, or why it was let go."""
+
+    topics: frozenset[str]
+    waiting: deque[LiveEvent] = field(default_factory=deque)
+    over: Exception | None = None
+    stirred: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def give(self, event: LiveEvent) -> None:
+        if len(self.waiting) >= WAITING_EVENTS:
+            self.let_go(SlowConsumer())
+        elif event.topic in self.topics:
+            self.waiting.append(event)
+            self.stirred.set()
+
+    def let_go(self, why: Exception) -> None:
+        self.over = self.over or why
+        self.waiting.clear()
+        self.stirred.set()
+
+    async def take(self) -> LiveEvent:
+        while not self.waiting:
+            if self.over is not None:
+                raise self.over
+            self.stirred.clear()
+            await self.stirred.wait()
+        return self.waiting.popleft()
+
+
+class RedisBus:
+    """LiveBus: one stream, one reading loop per process, a bounded queue per subscriber."""
+
+    def __init__(self, url: str) -> None:
+        """REDIS_URL. Only a process with subscribers needs `start`."""
+        pool: ConnectionPool = ConnectionPool.from_url(
+            url,
+            decode_responses=True,
+            socket_timeout=BLOCK_MILLISECONDS / 1000 + 3,
+            socket_connect_timeout=2,
+            health_check_interval=10,
+            retry=Retry(ExponentialBackoff(cap=1, base=0.05), 3),
+            retry_on_error=[ConnectionError, TimeoutError, OSError],
+        )
+        self._redis: Redis = Redis(connection_pool=pool)
+        self._append = self._redis.register_script(_APPEND)
+        self._readers: set[_Reader] = set()
+        self._last: str | None = None
+        self._loop: asyncio.Task[None] | None = None
+
+    async def start(self) -> None:
+        """Begin to read; returns at once also where Redis is away."""
+        self._loop = asyncio.create_task(self._read())
+
+    async def stop(self) -> None:
+        """Read no more, and give the connections back."""
+        if self._loop is not None:
+            self._loop.cancel()
+            await asyncio.gather(self._loop, return_exceptions=True)
+        await self._redis.aclose(close_connection_pool=True)
+
+    async def ping(self) -> None:
+        """Raises RedisError where Redis does not answer."""
+        await self._redis.ping()
+
+    async def publish(self, events: Sequence[LiveEvent]) -> None:
+        """Append events; one whose id was appended before is passed over. Raises RedisError."""
+        if events:
+            await self._append_all([part for event in events for part in (event.id, _packed(event))])
+
+    async def cursor(self) -> str:
+        """The newest entry, to resume from; a stream without entries gets a mark. Raises RedisError."""
+        return await self._append_all(["", ""])
+
+    async def events(self, topics: frozenset[str], after: str | None) -> AsyncGenerator[LiveEvent, None]:
+        """Events of `topics` from now on, or after a cursor. Raises CursorExpired, SlowConsumer, RedisError."""
+        reader, seen = _Reader(topics), after
+        try:
+            while seen is not None:
+                page = await self._after(seen)
+                for entry in page:
+                    seen = entry.cursor
+                    if entry.event is not None and entry.event.topic in topics:
+                        yield entry.event
+                if len(page) == PAGE:
+                    continue
+                if reader in self._readers:
+                    break
+                # everything up to now was read; one more look closes the gap to what the loop hands over
+                self._readers.add(reader)
+            self._readers.add(reader)
+            while True:
+                event = await reader.take()
+                if seen is None or _place(event.cursor) > _place(seen):
+                    yield event
+        finally:
+            self._readers.discard(reader)
+
+    async def _after(self, seen: str) -> list[_Entry]:
+        if not _CURSOR.fullmatch(seen):
+            raise CursorExpired
+        while True:
+            raw = await self._redis.xrange(STREAM, min=f"({seen}", count=PAGE)
+            page = [_unpacked(cursor, fields) for cursor, fields in raw]
+            for before, entry in zip([seen, *(entry.cursor for entry in page)], page, strict=False):
+                if entry.before != before:
+                    raise CursorExpired
+            newest = page[-1].cursor if page else await self.cursor()
+            if page or newest == seen:
+                return page
+            if _place(newest) < _place(seen):
+                raise CursorExpired
+
+    async def _read(self) -> None:
+        pause = ExponentialBackoff(cap=LONGEST_PAUSE_SECONDS, base=0.05)
+        failures = 0
+        while True:
+            try:
+                await self._read_once()
+                failures = 0
+            except (RedisError, OSError) as away:
+                failures += 1
+                log.warning("redis is away", error=type(away).__name__, failures=failures)
+                await asyncio.sleep(pause.compute(min(failures, 10)))
+
+    async def _read_once(self) -> None:
+        if self._last is None:
+            self._last = await self.cursor()
+        answer = await self._redis.xread({STREAM: self._last}, count=PAGE, block=BLOCK_MILLISECONDS)
+        if not answer:
+            if _place(await self.cursor()) < _place(self._last):
+                self._begin_anew()
+            return
+        for cursor, fields in answer[0][1]:
+            entry = _unpacked(cursor, fields)
+            if entry.before != self._last:
+                self._begin_anew()
+            self._last = entry.cursor
+            if entry.event is not None:
+                for reader in self._readers:
+                    reader.give(entry.event)
+
+    def _begin_anew(self) -> None:
+        self._last = None
+        for reader in self._readers:
+            reader.let_go(CursorExpired())
+
+    async def _append_all(self, parts: list[str]) -> str:
+        newest: str = await self._append(keys=[STREAM], args=[KEPT_EVENTS, KNOWN_SECONDS, *parts])
+        return newest
+
+
+def _place(cursor: str) -> tuple[int, int]:
+    milliseconds, number = cursor.split("-")
+    return int(milliseconds), int(number)
+
+
+def _packed(event: LiveEvent) -> str:
+    return json.dumps(
+        {
+            "id": event.id,
+            "topic": event.topic,
+            "name": event.name,
+            "ids": dict(event.ids),
+            "occurred_at": event.occurred_at.isoformat(),
+        }
+    )
+
+
+def _unpacked(cursor: str, fields: dict[str, str]) -> _Entry:
+    if not fields["event"]:
+        return _Entry(cursor, fields["before"], None)
+    told = json.loads(fields["event"])
+    occurred = datetime.fromisoformat(told["occurred_at"])
+    event = LiveEvent(told["id"], told["topic"], told["name"], told["ids"], occurred, cursor)
+    return _Entry(cursor, fields["before"], event)

@@ -1,0 +1,1 @@
+"""CoursePro: told what becomes of memberships; the contract is docs/coursepro.md."""

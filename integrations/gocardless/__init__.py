@@ -1,0 +1,1 @@
+"""GoCardless: direct debit mandates, payments on them, and its webhooks."""

@@ -1,0 +1,264 @@
+"""GoCardless's API for one creditor: mandates by a hosted page, one-off payments on them.
+
+The official library is synchronous: every call runs in a thread, of which this client has its own few. Cancelling does
+not stop a call that has begun; the idempotency key, ours and stored before, is what makes that harmless.
+"""
+
+from collections.abc import Callable, Mapping
+from datetime import date
+from functools import partial
+from typing import Any, TypeVar
+from uuid import UUID, uuid4
+
+import anyio
+import anyio.to_thread
+from gocardless_pro import Client
+
+from integrations.gocardless.errors import RAISED, Conflict, mapped
+from integrations.http import ANSWER_SECONDS, CONNECT_SECONDS, Effect
+from models.ports import Collected, Collection, MandateRequest, Refused
+from models.rules.states import PaymentOutcome
+
+API_BASE = "https://api.gocardless.com"
+THREADS = 8
+MOST_ON_A_PAGE = 500
+MOST_METADATA = 3
+LONGEST_DESCRIPTION = 100
+Json = dict[str, Any]
+T = TypeVar("T")
+
+SCHEMES = {
+    "AUD": "becs",
+    "CAD": "pad",
+    "DKK": "betalingsservice",
+    "EUR": "sepa_core",
+    "GBP": "bacs",
+    "NZD": "becs_nz",
+    "SEK": "autogiro",
+    "USD": "ach",
+}
+
+# Status of a payment -> what it means; None while it still waits to be sent.
+OUTCOMES: dict[str, PaymentOutcome | None] = {
+    "pending_customer_approval": None,
+    "pending_submission": None,
+    "submitted": PaymentOutcome.SUBMITTED,
+    "confirmed": PaymentOutcome.CONFIRMED,
+    "paid_out": PaymentOutcome.PAID_OUT,
+    "cancelled": PaymentOutcome.CANCELLED,
+    "customer_approval_denied": PaymentOutcome.FAILED,
+    "failed": PaymentOutcome.FAILED,
+    "charged_back": PaymentOutcome.CHARGED_BACK,
+}
+# An earlier attempt that is over gives way to one that is not, where a payment was made twice.
+OVER = frozenset({"cancelled", "customer_approval_denied", "failed"})
+# Outcome -> the actions of the events that tell why.
+TELLING: dict[PaymentOutcome | None, frozenset[str]] = {
+    PaymentOutcome.FAILED: frozenset({"failed", "customer_approval_denied"}),
+    PaymentOutcome.CANCELLED: frozenset({"cancelled"}),
+    PaymentOutcome.CHARGED_BACK: frozenset({"charged_back"}),
+}
+
+
+class DirectDebits:
+    """PaymentGateway and MandateGateway of one GoCardless creditor."""
+
+    def __init__(
+        self,
+        access_token: str,
+        *,
+        api_base: str = API_BASE,
+        redirect_uri: str | None = None,
+        answer_seconds: float = ANSWER_SECONDS,
+    ) -> None:
+        """Access token, address of the API (no path), where a payer returns to, seconds to wait for an answer."""
+        self._api = Client(
+            access_token=access_token,
+            base_url=api_base,
+            timeout=(CONNECT_SECONDS, answer_seconds),
+            raise_on_idempotency_conflict=True,
+        )
+        self._redirect_uri = redirect_uri
+        self._threads = anyio.CapacityLimiter(THREADS)
+
+    async def close(self) -> None:
+        """Nothing is kept open: the library connects anew for every call."""
+
+    # -- PaymentGateway ----------------------------------------------------------------------------------------------
+
+    async def collect(self, order: Collection) -> Collected:
+        """Ask for a payment on the wanted day, or the first day the bank allows.
+
+        Raises Refused (IDEMPOTENCY_CONFLICT where the key stands for another payment), Unavailable, OutcomeUnknown.
+        """
+        if order.mandate is None:
+            raise Refused("There is no mandate to collect on.", code="NO_MANDATE")
+        mandate = await self.mandate(order.mandate)
+        first = mandate.get("next_possible_charge_date")
+        params = {
+            "amount": order.amount,
+            "currency": order.currency,
+            "charge_date": max(order.charge_on, date.fromisoformat(first) if first else order.charge_on).isoformat(),
+            "description": order.description[:LONGEST_DESCRIPTION],
+            "metadata": _metadata(payment_id=str(order.payment_id), more=order.metadata),
+            "links": {"mandate": order.mandate},
+        }
+        made = await self._create(self._api.payments.create, self.payment, params, order.key)
+        wanted = (order.amount, order.currency, order.mandate, str(order.payment_id))
+        if _identity(made) != wanted:
+            raise Refused(f"The key {order.key} stands for another payment.", code="IDEMPOTENCY_CONFLICT")
+        return collected(made)
+
+    async def look_up(self, order: Collection) -> Collected | None:
+        """The mandate's payment with our payment's id. Raises Refused, Unavailable."""
+        if order.mandate is None:
+            return None  # `collect` refuses it, so nothing was ever sent
+        listed = await self._read(self._all, self._api.payments, {"mandate": order.mandate})
+        made = [one for one in listed if (one.get("metadata") or {}).get("payment_id") == str(order.payment_id)]
+        return collected(min(made, key=lambda one: one["status"] in OVER)) if made else None
+
+    async def status(self, reference: str) -> Collected:
+        """What became of a payment, with the cause where it failed. Raises Refused, Unavailable."""
+        payment = await self.payment(reference)
+        details = await self.last_details(reference, OUTCOMES.get(payment["status"]))
+        return collected(payment, details.get("cause"))
+
+    async def retry(self, reference: str, key: str) -> Collected:
+        """Submit a failed payment again, at most three times; one that is not failed is only reported.
+
+        Raises Refused, Unavailable, OutcomeUnknown.
+        """
+        payment = await self.payment(reference)
+        if payment["status"] != "failed":
+            return collected(payment)
+        again = await self._write(self._api.payments.retry, reference, headers=_headers(key))
+        return collected(again.attributes)
+
+    # -- MandateGateway ----------------------------------------------------------------------------------------------
+
+    async def start(
+        self, *, user_id: UUID, mandate_id: UUID, currency: str, prefilled: Mapping[str, str], key: str
+    ) -> MandateRequest:
+        """Open a signing page; asked again with the same key, a new page of the same request.
+
+        Raises Refused, Unavailable, OutcomeUnknown.
+        """
+        if currency not in SCHEMES:
+            raise Refused(f"No direct debit in {currency}.", code="CURRENCY_NOT_SUPPORTED")
+        ours = {"user_id": str(user_id), "mandate_id": str(mandate_id)}
+        wanted = {"currency": currency, "scheme": SCHEMES[currency], "metadata": ours}
+        request = await self._create(
+            self._api.billing_requests.create,
+            self.billing_request,
+            {"mandate_request": wanted, "metadata": ours},
+            f"{key}:request",
+        )
+        if (request.get("metadata") or {}).get("mandate_id") != str(mandate_id):
+            raise Refused(f"The key {key}:request stands for another request.", code="IDEMPOTENCY_CONFLICT")
+        page: Json = {"links": {"billing_request": request["id"]}, "prefilled_customer": dict(prefilled)}
+        if self._redirect_uri:
+            page |= {"redirect_uri": self._redirect_uri, "exit_uri": self._redirect_uri}
+        flow = await self._flow(page, f"{key}:flow")
+        return MandateRequest(request["id"], flow["authorisation_url"])
+
+    async def next_charge_date(self, mandate: str) -> date:
+        """The first day a payment may be charged on. Raises Refused (code mandate_is_inactive), Unavailable."""
+        found = await self.mandate(mandate)
+        if not found.get("next_possible_charge_date"):
+            raise Refused(f"Nothing can be charged on a mandate that is {found['status']}.", code="mandate_is_inactive")
+        return date.fromisoformat(found["next_possible_charge_date"])
+
+    async def _flow(self, page: Json, key: str) -> Json:
+        """A flow can be neither read nor found again, and costs nothing: where the key was used, make another."""
+        create = self._api.billing_request_flows.create
+        try:
+            made = await self._write(create, params=page, headers=_headers(key))
+        except Conflict:
+            made = await self._write(create, params=page, headers=_headers(f"{key}:{uuid4()}"))
+        found: Json = made.attributes
+        return found
+
+    # -- what both sides and the webhooks read -----------------------------------------------------------------------
+
+    async def payment(self, reference: str) -> Json:
+        """Id -> the payment as it is now."""
+        return await self._fetch(self._api.payments.get, reference)
+
+    async def mandate(self, reference: str) -> Json:
+        """Id -> the mandate as it is now."""
+        return await self._fetch(self._api.mandates.get, reference)
+
+    async def billing_request(self, reference: str) -> Json:
+        """Id -> the billing request as it is now."""
+        return await self._fetch(self._api.billing_requests.get, reference)
+
+    async def last_details(self, payment: str, outcome: PaymentOutcome | None) -> Json:
+        """(payment, outcome) -> the details of the newest event that tells why; empty where none has to."""
+        if outcome not in TELLING:
+            return {}
+        told = await self._read(self._all, self._api.events, {"payment": payment})
+        found: Json = next((one.get("details") or {} for one in told if one["action"] in TELLING[outcome]), {})
+        return found
+
+    # -- the library's edge ------------------------------------------------------------------------------------------
+
+    async def _create(self, create: Any, fetch: Any, params: Json, key: str) -> Json:
+        """Create under our key -> the object; the one made before where the key was used already."""
+        try:
+            made = await self._write(create, params=params, headers=_headers(key))
+        except Conflict as known:
+            found: Json = await fetch(known.conflicting_resource_id)
+            return found
+        fresh: Json = made.attributes
+        return fresh
+
+    async def _fetch(self, get: Any, reference: str) -> Json:
+        found: Json = (await self._read(get, reference)).attributes
+        return found
+
+    @staticmethod
+    def _all(service: Any, params: Json) -> list[Json]:
+        """Every object of every page, newest first; for use inside a thread."""
+        found: list[Json] = []
+        after: str | None = None
+        while True:
+            page = service.list(params={**params, "limit": MOST_ON_A_PAGE} | ({"after": after} if after else {}))
+            found += [one.attributes for one in page.records]
+            after = page.after
+            if not after:
+                return found
+
+    async def _read(self, call: Callable[..., T], *args: Any) -> T:
+        return await self._in_thread(Effect.READ, partial(call, *args))
+
+    async def _write(self, call: Any, *args: Any, **kwargs: Any) -> Any:
+        return await self._in_thread(Effect.WRITE, partial(call, *args, **kwargs))
+
+    async def _in_thread(self, effect: Effect, call: Callable[[], T]) -> T:
+        try:
+            return await anyio.to_thread.run_sync(call, limiter=self._threads)
+        except Conflict:
+            raise
+        except RAISED as error:
+            raise mapped(error, effect) from error
+
+
+def collected(payment: Json, cause: str | None = None) -> Collected:
+    """A payment -> what the port tells of it."""
+    return Collected(payment["id"], OUTCOMES.get(payment["status"]), cause)
+
+
+def _identity(payment: Json) -> tuple[int, str, str | None, str | None]:
+    """What must be as ordered of a payment found under our key; its date may differ, it was asked for earlier."""
+    mandate = (payment.get("links") or {}).get("mandate")
+    return payment["amount"], payment["currency"], mandate, (payment.get("metadata") or {}).get("payment_id")
+
+
+def _metadata(payment_id: str, more: Mapping[str, str]) -> dict[str, str]:
+    """Our id first: GoCardless keeps three entries."""
+    others = [entry for entry in more.items() if entry[0] != "payment_id"]
+    return {"payment_id": payment_id, **dict(others[: MOST_METADATA - 1])}
+
+
+def _headers(key: str) -> dict[str, str]:
+    return {"Idempotency-Key": key}

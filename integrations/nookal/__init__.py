@@ -1,0 +1,1 @@
+"""Nookal: the clinic's classes and attendances, and invoices itemised by class."""

@@ -1,0 +1,1 @@
+"""Stripe: cards, subscriptions sold by payment links, and its webhooks."""

@@ -1,0 +1,214 @@
+"""Stripe's webhooks: is it signed, and what does it mean by the latest state of its object.
+
+Snapshot events and thin ones are reduced to the same four things; both are acted on by fetching the object, so that
+their order, their version and their age do not matter.
+"""
+
+import json
+import time
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+import stripe
+import structlog
+
+from integrations.stripe import facts
+from integrations.stripe.client import MOST_ON_A_PAGE, StripeAccount
+from models.ports import BadSignature, Clock, ReceivedEvent, Refused
+from models.rules.facts import Fact
+
+TOLERANCE_SECONDS = 300
+HEADER = "stripe-signature"
+Json = dict[str, Any]
+
+_log = structlog.get_logger(__name__)
+
+
+class StripeWebhooks:
+    """WebhookSource of one Stripe account."""
+
+    def __init__(self, account: StripeAccount, secrets: Sequence[str], clock: Clock) -> None:
+        """The account, its endpoint's signing secrets (the present one and, while it is rolled, the one before)."""
+        self._account, self._clock = account, clock
+        self._secrets = [secret for secret in secrets if secret.strip()]
+
+    def verify(self, body: bytes, headers: Mapping[str, str]) -> list[ReceivedEvent]:
+        """Raw body and headers -> the one event inside. Raises BadSignature."""
+        header = {name.lower(): value for name, value in headers.items()}.get(HEADER)
+        if not any(_signed(body, header, secret) for secret in self._secrets):
+            raise BadSignature("The webhook is not signed with a secret of ours, or too old.")
+        try:
+            event = json.loads(body)
+        except ValueError as error:
+            raise BadSignature("The webhook is signed, but its body is not JSON.") from error
+        return [_reduced(event)]
+
+    async def facts(self, event: ReceivedEvent) -> list[Fact]:
+        """A stored event -> what it means here. Raises Refused, Unavailable."""
+        translate = _translator(event.event_type)
+        if translate is None or event.object_id is None:
+            return []
+        if event.body.get("livemode") not in (None, self._account.live):
+            _log.warning("event of the other mode ignored", event_id=event.event_id, event_type=event.event_type)
+            return []
+        try:
+            found = await translate(self, event.object_id, _occurred_at(event))
+        except Refused as refused:
+            if refused.code != "resource_missing":
+                raise
+            return []  # deleted since: a draft invoice, for one
+        return [fact for fact in found if fact is not None]
+
+    # -- one object each ---------------------------------------------------------------------------------------------
+
+    async def payment(self, object_id: str, occurred_at: datetime) -> Sequence[Fact | None]:
+        """Payment intent -> what became of our payment."""
+        return [facts.payment(await self._account.intent(object_id), occurred_at)]
+
+    async def checkout(self, object_id: str, occurred_at: datetime) -> Sequence[Fact | None]:
+        """Checkout session -> the finished checkout, and the subscription it sold."""
+        v1 = self._account.v1
+        session = await self._account.fetch(v1.checkout.sessions.retrieve_async, object_id)
+        sold = facts.reference(session.get("subscription"))
+        seen = await self._subscription(sold, session.get("client_reference_id")) if sold else None
+        return [facts.checkout(session, occurred_at), seen]
+
+    async def subscription(self, object_id: str, _occurred_at: datetime) -> Sequence[Fact | None]:
+        """Subscription -> how it stands."""
+        return [await self._subscription(object_id)]
+
+    async def invoice(self, object_id: str, _occurred_at: datetime) -> Sequence[Fact | None]:
+        """Invoice -> how it stands, with all its lines and what was paid back of it."""
+        v1, seen_at = self._account.v1, self._clock.now()
+        whole = await self._account.fetch(v1.invoices.retrieve_async, object_id)
+        lines = whole["lines"]["data"]
+        if whole["lines"]["has_more"]:
+            lines = [
+                line
+                async for line in self._account.listed(
+                    lambda options: v1.invoices.line_items.list_async(object_id, {"limit": MOST_ON_A_PAGE}, options)
+                )
+            ]
+        refunded = await self._refunded(object_id) if whole["amount_paid"] else 0
+        return [facts.invoice(whole, lines, refunded, seen_at)]
+
+    async def invoice_payment(self, object_id: str, occurred_at: datetime) -> Sequence[Fact | None]:
+        """Payment of an invoice -> how the invoice stands."""
+        made = await self._account.fetch(self._account.v1.invoice_payments.retrieve_async, object_id)
+        return await self.invoice(facts.reference(made["invoice"]) or "", occurred_at)
+
+    async def refund(self, object_id: str, occurred_at: datetime) -> Sequence[Fact | None]:
+        """Refund -> how the invoices it was paid back of stand."""
+        refund = await self._account.fetch(self._account.v1.refunds.retrieve_async, object_id)
+        return await self._invoices_of(refund, occurred_at)
+
+    async def charge(self, object_id: str, occurred_at: datetime) -> Sequence[Fact | None]:
+        """Charge -> how the invoices it paid stand."""
+        charge = await self._account.fetch(self._account.v1.charges.retrieve_async, object_id)
+        return await self._invoices_of(charge, occurred_at)
+
+    # -- reads several of them need ----------------------------------------------------------------------------------
+
+    async def _subscription(self, object_id: str, user_reference: str | None = None) -> Fact | None:
+        v1, seen_at = self._account.v1, self._clock.now()
+        sub = await self._account.fetch(v1.subscriptions.retrieve_async, object_id, expand=["customer"])
+        items = sub["items"]["data"]
+        if sub["items"].get("has_more"):
+            items = [
+                item
+                async for item in self._account.listed(
+                    lambda options: v1.subscription_items.list_async(
+                        {"subscription": object_id, "limit": MOST_ON_A_PAGE}, options
+                    )
+                )
+            ]
+        return facts.subscription(sub, items, seen_at, user_reference)
+
+    async def _refunded(self, invoice: str) -> int:
+        """Invoice -> what was paid back of its payments and arrived, never more than each of them paid here."""
+        v1, total = self._account.v1, 0
+        made = self._account.listed(
+            lambda options: v1.invoice_payments.list_async(
+                {"invoice": invoice, "status": "paid", "limit": MOST_ON_A_PAGE}, options
+            )
+        )
+        async for one in made:
+            kind = one["payment"]["type"]
+            if kind not in ("payment_intent", "charge"):
+                continue  # paid outside of Stripe: so would be its refund
+            paid_by: Any = {kind: facts.reference(one["payment"][kind]), "limit": MOST_ON_A_PAGE}
+            refunds = self._account.listed(lambda options, of=paid_by: v1.refunds.list_async(of, options))
+            back = [refund["amount"] async for refund in refunds if refund["status"] == "succeeded"]
+            total += min(sum(back), one["amount_paid"] or 0)
+        return total
+
+    async def _invoices_of(self, paid: Json, occurred_at: datetime) -> list[Fact | None]:
+        """Refund or charge -> its invoices, by way of the payment intent: neither names an invoice itself."""
+        intent = facts.reference(paid.get("payment_intent"))
+        if intent is None:
+            return []
+        of: Any = {"payment": {"type": "payment_intent", "payment_intent": intent}, "limit": MOST_ON_A_PAGE}
+        links = self._account.listed(lambda options: self._account.v1.invoice_payments.list_async(of, options))
+        invoices = dict.fromkeys([facts.reference(link["invoice"]) or "" async for link in links])
+        return [fact for invoice in invoices for fact in await self.invoice(invoice, occurred_at)]
+
+
+Translate = Callable[[StripeWebhooks, str, datetime], Awaitable[Sequence[Fact | None]]]
+
+# Exact event type, else its beginning -> who translates it; nobody cares about the others.
+EXACTLY: dict[str, Translate | None] = {
+    "checkout.session.completed": StripeWebhooks.checkout,
+    "checkout.session.async_payment_succeeded": StripeWebhooks.checkout,
+    "charge.refunded": StripeWebhooks.charge,
+    "invoice.upcoming": None,  # a forecast, without an object
+}
+BEGINNING: dict[str, Translate] = {
+    "payment_intent.": StripeWebhooks.payment,
+    "customer.subscription.": StripeWebhooks.subscription,
+    "invoice.": StripeWebhooks.invoice,
+    "invoice_payment.": StripeWebhooks.invoice_payment,
+    "refund.": StripeWebhooks.refund,
+}
+
+
+def _translator(event_type: str) -> Translate | None:
+    if event_type in EXACTLY:
+        return EXACTLY[event_type]
+    return next((translate for start, translate in BEGINNING.items() if event_type.startswith(start)), None)
+
+
+def _signed(body: bytes, header: str | None, secret: str) -> bool:
+    """Whether the library takes the signature, and its time is not ahead of ours, which the library would allow."""
+    try:
+        stripe.WebhookSignature.verify_header(body, header, secret, TOLERANCE_SECONDS)
+    except (stripe.SignatureVerificationError, ValueError, TypeError):
+        return False  # the last two: a body that is not UTF-8, a signature that is not ASCII
+    stamps = [int(part[2:]) for part in (header or "").split(",") if part.startswith("t=")]
+    return max(stamps) <= time.time() + TOLERANCE_SECONDS
+
+
+def _reduced(event: Any) -> ReceivedEvent:
+    """A snapshot or thin event -> what is stored of it; where both are switched on, both have the snapshot's id."""
+    if not isinstance(event, dict) or not isinstance(event.get("id"), str) or not isinstance(event.get("type"), str):
+        raise BadSignature("The webhook is signed, but it is no event.")
+    if event.get("object") == "v2.core.event":
+        subject, twin = event.get("related_object"), event.get("snapshot_event")
+    else:
+        data = event.get("data")
+        subject, twin = data.get("object") if isinstance(data, dict) else None, None
+    object_id = subject.get("id") if isinstance(subject, dict) else None
+    return ReceivedEvent(
+        event_id=twin if isinstance(twin, str) else event["id"],
+        event_type=event["type"].removeprefix("v1."),
+        object_id=object_id if isinstance(object_id, str) else None,
+        body=event,
+    )
+
+
+def _occurred_at(event: ReceivedEvent) -> datetime:
+    """An event's `created`: seconds in a snapshot, ISO text in a thin one."""
+    created = event.body["created"]
+    if isinstance(created, int):
+        return datetime.fromtimestamp(created, UTC)
+    return datetime.fromisoformat(created).astimezone(UTC)

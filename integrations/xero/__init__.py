@@ -1,0 +1,1 @@
+"""Xero: the plain invoices of the ledger."""

@@ -1,0 +1,147 @@
+"""What people and banks do at Stripe, on demand. All results name objects by their ids."""
+
+from collections.abc import Awaitable, Callable
+
+from local.sandbox.stripe import amendments, catalogue, customers, payments
+from local.sandbox.stripe.account import Account
+from local.sandbox.stripe.wire import ApiError
+from local.sandbox.world import Json, ScenarioError, World
+
+DECLINES = (
+    "generic_decline",
+    "insufficient_funds",
+    "expired_card",
+    "lost_card",
+    "stolen_card",
+    "do_not_honor",
+    "authentication_required",
+)
+
+
+async def create_customer_with_card(
+    world: World,
+    config: Json,
+    email: str,
+    name: str,
+    metadata: dict[str, str] | None = None,
+    card: str = "pm_card_visa",
+) -> Json:
+    """-> {"customer", "payment_method"}: a customer whose default payment method is the card."""
+    account = Account(world, config)
+    with world.unit():
+        said = {"email": email, "name": name, "metadata": metadata or {}}
+        customer = customers.create_customer(account, said)["id"]
+        method = customers.attach_method(account, {"customer": customer}, id=card)["id"]
+        settings = {"invoice_settings": {"default_payment_method": method}}
+        customers.update_customer(account, settings, id=customer)
+    return {"customer": customer, "payment_method": method}
+
+
+async def decline_card(world: World, config: Json, payment_method: str, decline_code: str = "generic_decline") -> Json:
+    """Every charge of the card fails from now on, for this reason."""
+    if decline_code not in DECLINES:
+        raise ScenarioError(f"Unknown decline code {decline_code}; known: {', '.join(DECLINES)}")
+    _known(Account(world, config), "payment_method", payment_method)
+    world.put("stripe.decline", payment_method, {"decline_code": decline_code})
+    return {"payment_method": payment_method, "decline_code": decline_code}
+
+
+async def accept_card(world: World, config: Json, payment_method: str) -> Json:
+    """Charges of the card succeed again."""
+    _known(Account(world, config), "payment_method", payment_method)
+    world.delete("stripe.decline", payment_method)
+    return {"payment_method": payment_method}
+
+
+async def create_product(
+    world: World, config: Json, name: str, amount: int, currency: str, interval: str = "month", interval_count: int = 1
+) -> Json:
+    """-> {"product", "price"}: something sold for `amount` minor units every so often."""
+    account = Account(world, config)
+    every = {"interval": interval, "interval_count": str(interval_count)}
+    with world.unit():
+        product = catalogue.create_product(account, {"name": name})["id"]
+        said = {"product": product, "currency": currency, "unit_amount": amount, "recurring": every}
+        price = _allowed(lambda: catalogue.create_price(account, said))["id"]
+    return {"product": product, "price": price}
+
+
+async def complete_payment_link(
+    world: World,
+    config: Json,
+    email: str,
+    name: str,
+    price: str | None = None,
+    payment_link: str | None = None,
+    client_reference_id: str | None = None,
+    metadata: dict[str, str] | None = None,
+) -> Json:
+    """Somebody pays by a link (id or URL, its query counts), or by a link made for `price`.
+
+    -> {"checkout_session", "customer", "payment_link", "subscription", "invoice", "payment_intent"}; the first invoice
+    is paid. `metadata` goes on the session and the subscription.
+    """
+    if (price is None) == (payment_link is None):
+        raise ScenarioError("Name either price or payment_link.")
+    account = Account(world, config)
+
+    def buy() -> Json:
+        made = catalogue.create_link(account, {"line_items": [{"price": price}]}) if price else {}
+        link, query = catalogue.link_at(account, payment_link or made["id"])
+        reference = client_reference_id or query.get("client_reference_id")
+        return catalogue.complete(account, link, email, name, reference, metadata or {})
+
+    with world.unit():
+        session = _allowed(buy)
+    names = ("customer", "payment_link", "subscription", "invoice", "payment_intent", "client_reference_id")
+    return {"checkout_session": session["id"]} | {name: session[name] for name in names}
+
+
+async def fail_next_renewal(world: World, config: Json, subscription: str) -> Json:
+    """The next charge for a renewal of the subscription is declined; the retry after it succeeds."""
+    _known(Account(world, config), "subscription", subscription)
+    world.put("stripe.fail_next", subscription, {})
+    return {"subscription": subscription}
+
+
+async def cancel_subscription(world: World, config: Json, subscription: str) -> Json:
+    """The customer ends the subscription at once, in the vendor's portal."""
+    account = Account(world, config)
+    with world.unit():
+        sub = _allowed(lambda: amendments.cancel(account, {}, id=subscription))
+    return {"subscription": subscription, "status": sub["status"]}
+
+
+async def refund_payment(world: World, config: Json, payment_intent: str, amount: int | None = None) -> Json:
+    """Staff refund a payment in the vendor's dashboard -> {"refund"}."""
+    account = Account(world, config)
+    said: Json = {"payment_intent": payment_intent} | ({} if amount is None else {"amount": amount})
+    with world.unit():
+        refund = _allowed(lambda: payments.create_refund(account, said))
+    return {"refund": refund["id"]}
+
+
+def _known(account: Account, kind: str, id: str) -> Json:  # noqa: A002 - the word every caller uses for it
+    return _allowed(lambda: account.read(kind, id))
+
+
+def _allowed(act: Callable[[], Json]) -> Json:
+    try:
+        return act()
+    except ApiError as error:
+        raise ScenarioError(str(error)) from error
+
+
+ACTIONS: dict[str, Callable[..., Awaitable[Json]]] = {
+    action.__name__: action
+    for action in (
+        create_customer_with_card,
+        decline_card,
+        accept_card,
+        create_product,
+        complete_payment_link,
+        fail_next_renewal,
+        cancel_subscription,
+        refund_payment,
+    )
+}

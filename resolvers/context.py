@@ -1,0 +1,60 @@
+"""What a resolver may know of its request."""
+
+from dataclasses import dataclass
+
+import strawberry
+
+from models.actions.vault import Vault
+from models.ports import Clock, LiveBus
+from resolvers.reads.run import Reader
+from resolvers.viewer import Viewer
+
+
+@dataclass(frozen=True, slots=True)
+class Deployment:
+    """What every request of this process shares; `sandbox` is True where the sandbox's clock may be moved."""
+
+    reader: Reader
+    clock: Clock
+    bus: LiveBus
+    vault: Vault
+    sandbox: bool = False
+
+
+@dataclass(slots=True)
+class Context:
+    """One operation: who asks, under which id it is logged, where a stream resumes and how far it came."""
+
+    viewer: Viewer
+    deployment: Deployment
+    request_id: str
+    resume_after: str | None = None
+    cursor: str | None = None
+
+    @property
+    def reader(self) -> Reader:
+        """Answers compiled reads."""
+        return self.deployment.reader
+
+    @property
+    def clock(self) -> Clock:
+        """Tells the business time."""
+        return self.deployment.clock
+
+    @property
+    def bus(self) -> LiveBus:
+        """Carries live events."""
+        return self.deployment.bus
+
+    @property
+    def vault(self) -> Vault:
+        """Seals secrets."""
+        return self.deployment.vault
+
+    @property
+    def sandbox(self) -> bool:
+        """Whether the sandbox runs here."""
+        return self.deployment.sandbox
+
+
+Info = strawberry.Info[Context, None]

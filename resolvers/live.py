@@ -1,0 +1,99 @@
+"""Live events for one viewer: the present first, then what happens, each event only if the viewer may see its object."""
+
+from collections.abc import AsyncGenerator, Callable
+from contextlib import aclosing
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from typing import TypeVar
+from uuid import UUID
+
+from models.rules.refusals import Code, Refusal
+from resolvers.context import Context
+from resolvers.permissions import ALL, NONE, ROWS, audience
+from resolvers.reads.ids import known
+from resolvers.reads.meaning import ENTITIES
+
+SNAPSHOT = "SNAPSHOT"
+T = TypeVar("T")
+
+
+class Topic(StrEnum):
+    """What events are about."""
+
+    MEMBERSHIP = "membership"
+    BOOKING = "booking"
+    PAYMENT = "payment"
+    INVOICE = "invoice"
+    JOB = "job"
+
+
+# topic: (the GraphQL type of its objects, where an event names the object)
+SUBJECTS: dict[Topic, tuple[str, str]] = {
+    Topic.MEMBERSHIP: ("Membership", "membership_id"),
+    Topic.BOOKING: ("Booking", "booking_id"),
+    Topic.PAYMENT: ("Payment", "payment_id"),
+    Topic.INVOICE: ("Invoice", "invoice_id"),
+    Topic.JOB: ("Job", "job_id"),
+}
+assert SUBJECTS.keys() == set(Topic)
+
+
+@dataclass(frozen=True, slots=True)
+class Happened:
+    """One thing to tell a subscriber; the object itself is read when it is told, so it is never older than the event."""
+
+    topic: Topic
+    kind: str
+    cursor: str
+    occurred_at: datetime
+    subject: UUID
+
+
+async def watch(
+    context: Context, topics: frozenset[Topic], given: str | None, after: str | None, tell: Callable[[Happened], T]
+) -> AsyncGenerator[T, None]:
+    """Topics, the id of one object of a single topic, a cursor -> what `tell` makes of each event.
+
+    With an id and no cursor the object as it is now comes first. Raises Refusal NOT_FOUND where the viewer may not see
+    it, BadInput for a malformed id, and what the bus raises.
+    """
+    only = await _the_one(context, topics, given) if given is not None else None
+    after = after or context.resume_after
+    if after is None:
+        # the place in the stream is taken before the object is read, so nothing falls between the two
+        after = await context.bus.cursor()
+        if only is not None:
+            (topic,) = topics
+            context.cursor = after
+            yield tell(Happened(topic, SNAPSHOT, after, context.clock.now(), only))
+    stream = context.bus.events(frozenset(topics), after)
+    async with aclosing(stream) as events:  # type: ignore[type-var]  # buses yield from a generator
+        async for event in events:
+            topic = Topic(event.topic)
+            subject = UUID(event.ids[SUBJECTS[topic][1]])
+            if only in (None, subject) and await _sees(context, topic, subject):
+                context.cursor = event.cursor
+                yield tell(Happened(topic, event.name, event.cursor, event.occurred_at, subject))
+
+
+async def _the_one(context: Context, topics: frozenset[Topic], given: str) -> UUID:
+    (topic,) = topics
+    only = known(SUBJECTS[topic][0])(given)
+    if only is None or not await _sees(context, topic, only):
+        raise Refusal(Code.NOT_FOUND)
+    return only
+
+
+async def _sees(context: Context, topic: Topic, subject: UUID) -> bool:
+    type_name = SUBJECTS[topic][0]
+    rule = ROWS[type_name][audience(context.viewer)]
+    if rule == NONE:
+        return False
+    sql = f"SELECT 1 FROM {ENTITIES[type_name].table} seen WHERE seen.id = $1"  # noqa: S608  # our own table's name
+    values = [subject]
+    if rule != ALL:
+        sql += " AND " + rule.replace("{row}", "seen").replace("{viewer}", "$2::uuid")
+        if "$2" in sql:
+            values.append(context.viewer.user_id)  # type: ignore[arg-type]  # null is nobody's id
+    return await context.reader.pool.fetchval(sql, *values) is not None

@@ -1,0 +1,59 @@
+"""Who may do what: one table, asked before any action. What a member may do is for the member's own account."""
+
+from uuid import UUID
+
+from models.rules.refusals import Code, Refusal
+from models.rules.states import Role
+from resolvers.viewer import Viewer
+
+_DESK = frozenset({Role.FRONT_DESK, Role.ADMIN})
+_MONEY = frozenset({Role.FINANCE, Role.ADMIN})
+_STAFF = _DESK | _MONEY
+_ADMIN = frozenset({Role.ADMIN})
+_SALES = _DESK | {Role.PARTNER}
+_MEMBERS = _SALES | {Role.MEMBER}
+
+MAY: dict[str, frozenset[Role]] = {
+    "advance_clock": _ADMIN,
+    "allocate_invoice": _MONEY,
+    "bill_off_invoice": _MONEY,
+    "book_course": _MEMBERS,
+    "cancel_job": _ADMIN,
+    "cancel_membership": _DESK,
+    "collect_payment": _MONEY,
+    "complete_membership": _DESK,
+    "configure_provider": _ADMIN,
+    "create_api_key": _ADMIN,
+    "create_centre": _ADMIN,
+    "create_course": _DESK,
+    "create_membership_type": _ADMIN,
+    "create_payment_link": _MEMBERS,
+    "create_pricing_option": _ADMIN,
+    "create_setting_group": _ADMIN,
+    "create_user": _SALES,
+    "grant_package": _DESK,
+    "link_subscription": _STAFF,
+    "link_user": _STAFF,
+    "reinstate_membership": _DESK,
+    "replay_webhook": _ADMIN,
+    "retry_job": _ADMIN,
+    "retry_payment": _MONEY,
+    "revoke_api_key": _ADMIN,
+    "set_price_override": _ADMIN,
+    "ship_invoice": _MONEY,
+    "start_direct_debit": _MEMBERS,
+    "start_membership": _SALES,
+    "suspend_membership": _DESK,
+    "sync_membership": _DESK,
+}
+
+
+def allow(viewer: Viewer, verb: str, user_id: UUID | None = None) -> None:
+    """Let the viewer do `verb`, for this user where it is about one.
+
+    Raises Refusal ROLE_NOT_ALLOWED; NOT_FOUND for a member asking about somebody else, as for an unknown user.
+    """
+    if viewer.role not in MAY[verb]:
+        raise Refusal(Code.ROLE_NOT_ALLOWED)
+    if viewer.role is Role.MEMBER and user_id != viewer.user_id:
+        raise Refusal(Code.NOT_FOUND, field=("userId",))

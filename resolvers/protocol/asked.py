@@ -1,0 +1,36 @@
+"""The parameters of a GraphQL request, whichever way they came."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from resolvers.protocol.faults import Rejected
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A document, which of its operations to run, and with what."""
+
+    query: str
+    variables: dict[str, Any] | None = None
+    operation_name: str | None = None
+
+
+def bad_request(message: str) -> Rejected:
+    """A request whose form is wrong."""
+    return Rejected(400, "BAD_REQUEST", message)
+
+
+def asked(body: Any) -> Asked:
+    """A decoded JSON body or `subscribe` payload -> its parameters. Raises Rejected 400."""
+    if not isinstance(body, dict):
+        raise bad_request("The request must be one JSON object; batches are not served.")
+    query, variables, name = body.get("query"), body.get("variables"), body.get("operationName")
+    if not isinstance(query, str) or not query.strip():
+        raise bad_request("`query` must be a GraphQL document.")
+    if variables is not None and not isinstance(variables, dict):
+        raise bad_request("`variables` must be an object or null.")
+    if name is not None and not isinstance(name, str):
+        raise bad_request("`operationName` must be a string or null.")
+    if body.get("extensions") is not None and not isinstance(body["extensions"], dict):
+        raise bad_request("`extensions` must be an object or null.")
+    return Asked(query, variables, name or None)

@@ -1,0 +1,201 @@
+"""GraphQL over HTTP: negotiation, limits, typed errors; straight on ASGI, where a request costs microseconds.
+
+Follows the GraphQL-over-HTTP draft: `application/graphql-response+json` speaks with statuses, `application/json` says
+200 to every well-formed request. A stream goes out as server-sent events.
+"""
+
+import asyncio
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import parse_qs
+from uuid import uuid4
+
+import orjson
+import structlog
+from graphql import OperationDefinitionNode, OperationType
+from starlette.types import Receive, Scope, Send
+
+from resolvers.auth import Door
+from resolvers.context import Context, Deployment
+from resolvers.guard import BODY_BYTES
+from resolvers.idempotency import key_of, once
+from resolvers.protocol.asked import Asked, asked, bad_request
+from resolvers.protocol.documents import Prepared
+from resolvers.protocol.engine import Answer, Engine
+from resolvers.protocol.faults import INTERNAL, MASKED, Rejected, stamp
+from resolvers.protocol.negotiation import EVENTS, JSON, body_type, offered
+from resolvers.protocol.sse import send_events
+
+DRAINED_BYTES = 64 << 20
+DRAIN_SECONDS = 10.0
+_SAFE = (
+    (b"cache-control", b"no-store"),
+    (b"vary", b"Accept, Authorization"),
+    (b"x-content-type-options", b"nosniff"),
+)
+log = structlog.get_logger("dueflow.graphql")
+
+
+@dataclass(slots=True)
+class Call:
+    """One HTTP request while it is answered."""
+
+    scope: Scope
+    receive: Receive
+    send: Send
+    request_id: str = field(default_factory=lambda: uuid4().hex)
+    media: list[str] = field(default_factory=lambda: [JSON])
+    whole: bool = False
+
+    def header(self, name: bytes) -> str | None:
+        """The first header of that lower-case name."""
+        return next((value.decode("latin-1") for key, value in self.scope["headers"] if key == name), None)
+
+    async def reply(self, status: int, body: bytes, headers: Iterable[tuple[bytes, bytes]] = ()) -> None:
+        """Send a finished answer."""
+        media = self.media[0] if self.media[0] != EVENTS else JSON
+        kind = f"{media}; charset=utf-8".encode()
+        length = str(len(body)).encode()
+        every = [(b"content-type", kind), (b"content-length", length), (b"x-request-id", self.request_id.encode())]
+        await self.send({"type": "http.response.start", "status": status, "headers": [*every, *_SAFE, *headers]})
+        await self.send({"type": "http.response.body", "body": body})
+
+    async def body(self) -> bytes:
+        """The whole body. Raises Rejected 413 where it is larger than allowed, having read it to its end."""
+        declared = self.header(b"content-length")
+        if declared is not None and declared.isdigit() and int(declared) > BODY_BYTES:
+            raise _too_large()
+        chunks, size = [], 0
+        while not self.whole:
+            message = await self.receive()
+            if message["type"] == "http.disconnect":
+                raise ConnectionResetError
+            self.whole = not message.get("more_body", False)
+            chunks.append(message.get("body", b""))
+            size += len(chunks[-1])
+            if size > BODY_BYTES:
+                raise _too_large()
+        return b"".join(chunks)
+
+    async def drain(self) -> None:
+        """Read what is still being sent, so that the client comes to read the answer; give up on what never ends."""
+        seen = 0
+        try:
+            async with asyncio.timeout(DRAIN_SECONDS):
+                while not self.whole and seen < DRAINED_BYTES:
+                    message = await self.receive()
+                    seen += len(message.get("body", b""))
+                    self.whole = not message.get("more_body", False)
+        except TimeoutError:
+            return
+
+
+class GraphQLOverHTTP:
+    """The ASGI endpoint for `http` scopes."""
+
+    def __init__(self, engine: Engine, door: Door, deployment: Deployment) -> None:
+        self._engine = engine
+        self._door = door
+        self._deployment = deployment
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request."""
+        call = Call(scope, receive, send)
+        try:
+            await self._answer(call)
+        except Rejected as no:
+            await call.drain()
+            status = 200 if no.spoken and no.status < 500 and call.media[0] == JSON else no.status
+            body = orjson.dumps({"errors": stamp(no.errors, call.request_id)})
+            await call.reply(status, body, no.headers)
+        except ConnectionResetError:
+            return
+        except Exception:
+            log.exception("fault", request_id=call.request_id)
+            error = {"message": MASKED, "extensions": {"code": INTERNAL}}
+            await call.reply(500, orjson.dumps({"errors": stamp([error], call.request_id)}))
+
+    async def _answer(self, call: Call) -> None:
+        if call.scope["method"] not in ("GET", "POST"):
+            raise Rejected(405, "METHOD_NOT_ALLOWED", "Use GET or POST.", headers=((b"allow", b"GET, POST"),))
+        call.media = offered(call.header(b"accept"))
+        viewer = await self._door.viewer(call.header(b"authorization"))
+        if viewer is None:
+            challenge = ((b"www-authenticate", b"Bearer"),)
+            raise Rejected(401, "UNAUTHENTICATED", "Send `Authorization: Bearer` with a live key.", headers=challenge)
+        request = asked(_from_url(call.scope) if call.scope["method"] == "GET" else await _from_body(call))
+        context = Context(viewer, self._deployment, call.request_id)
+        if call.media[0] != EVENTS and (body := await self._engine.read(request, context)) is not None:
+            await call.reply(200, body)
+            return
+        prepared = self._engine.documents.prepare(request.query)
+        operation = prepared.chosen(request.operation_name)
+        if operation.operation is OperationType.SUBSCRIPTION:
+            await self._stream(call, prepared, request, context)
+            return
+        answer = await self._once(call, prepared, operation, request, context)
+        if call.media[0] == EVENTS:
+            await send_events(call.send, _single(answer), context, self._still_in(call))
+        else:
+            await call.reply(200 if call.media[0] == JSON and answer.status < 500 else answer.status, answer.body)
+
+    async def _once(
+        self, call: Call, prepared: Prepared, operation: OperationDefinitionNode, request: Asked, context: Context
+    ) -> Answer:
+        async def run() -> Answer:
+            return await self._engine.run(prepared, request, context)
+
+        if operation.operation is not OperationType.MUTATION:
+            return await run()
+        if call.scope["method"] == "GET":
+            raise Rejected(405, "METHOD_NOT_ALLOWED", "Send mutations by POST.", headers=((b"allow", b"POST"),))
+        key = key_of(self._engine.schema, operation, request, call.header(b"idempotency-key"))
+        return await (once(context.viewer, key, request, context.vault, run) if key else run())
+
+    async def _stream(self, call: Call, prepared: Prepared, request: Asked, context: Context) -> None:
+        if EVENTS not in call.media:
+            words = f"A subscription needs `Accept: {EVENTS}` or a WebSocket."
+            raise Rejected(406, "NOT_ACCEPTABLE", words)
+        context.resume_after = call.header(b"last-event-id")
+        answers = self._engine.stream(prepared, request, context)
+        await send_events(call.send, answers, context, self._still_in(call), call.receive)
+
+    def _still_in(self, call: Call) -> Callable[[], Awaitable[bool]]:
+        async def check() -> bool:
+            return await self._door.viewer(call.header(b"authorization")) is not None
+
+        return check
+
+
+async def _single(answer: Answer) -> AsyncGenerator[Answer, None]:
+    yield answer
+
+
+def _too_large() -> Rejected:
+    return Rejected(413, "PAYLOAD_TOO_LARGE", f"A request body has at most {BODY_BYTES} bytes.")
+
+
+async def _from_body(call: Call) -> Any:
+    if body_type(call.header(b"content-type")) != JSON:
+        raise Rejected(415, "UNSUPPORTED_MEDIA_TYPE", f"Send `Content-Type: {JSON}` in UTF-8.")
+    return _json(await call.body(), "The body")
+
+
+def _from_url(scope: Scope) -> dict[str, Any]:
+    try:
+        given = parse_qs(scope["query_string"].decode("ascii"), errors="strict", max_num_fields=20)
+    except ValueError:
+        raise bad_request("The address is not one of well-formed parameters in UTF-8.") from None
+    body: dict[str, Any] = {name: values[0] for name, values in given.items()}
+    for name in ("variables", "extensions"):
+        if name in body:
+            body[name] = _json(body[name].encode(), f"`{name}`")
+    return body
+
+
+def _json(text: bytes, what: str) -> Any:
+    try:
+        return orjson.loads(text)
+    except (ValueError, RecursionError):
+        raise bad_request(f"{what} is not JSON in UTF-8.") from None

@@ -1,0 +1,50 @@
+"""Which media types a request brings and takes."""
+
+from functools import lru_cache
+
+from resolvers.protocol.faults import Rejected
+
+JSON = "application/json"
+RESPONSE = "application/graphql-response+json"
+EVENTS = "text/event-stream"
+_SERVED = (RESPONSE, JSON, EVENTS)
+_UTF8 = frozenset({"utf-8", "utf8"})
+
+
+@lru_cache(maxsize=256)
+def _parameters(text: str) -> tuple[str, dict[str, str]]:
+    media, *rest = (part.strip() for part in text.split(";"))
+    pairs = (part.partition("=") for part in rest)
+    return media.lower(), {name.strip().lower(): value.strip().strip('"').lower() for name, _, value in pairs}
+
+
+def body_type(content_type: str | None) -> str | None:
+    """A Content-Type header -> its exact media type; None where it is absent, or its charset is not UTF-8."""
+    media, parameters = _parameters(content_type or "")
+    return media if parameters.get("charset", "utf-8") in _UTF8 else None
+
+
+def offered(accept: str | None) -> list[str]:
+    """An Accept header -> what is served of it, most wanted first; no header means JSON. Raises Rejected 406."""
+    found = list(_wanted(accept)) if accept and accept.strip() else [JSON]
+    if not found:
+        raise Rejected(406, "NOT_ACCEPTABLE", f"Accept one of {', '.join(_SERVED)}.")
+    return found
+
+
+@lru_cache(maxsize=256)
+def _wanted(accept: str) -> tuple[str, ...]:
+    ranked: list[tuple[float, int, str]] = []
+    for place, part in enumerate(accept.split(",")):
+        media, parameters = _parameters(part)
+        try:
+            quality = float(parameters.get("q", "1"))
+        except ValueError:
+            quality = 0.0
+        if quality <= 0 or parameters.get("charset", "utf-8") not in _UTF8:
+            continue
+        # a wildcard means plain JSON: whoever names nothing knows nothing newer
+        name = {"*/*": JSON, "application/*": JSON}.get(media, media)
+        if name in _SERVED:
+            ranked.append((-quality, place, name))
+    return tuple(dict.fromkeys(name for _, _, name in sorted(ranked)))

@@ -1,0 +1,272 @@
+"""GraphQL over WebSocket, protocol `graphql-transport-ws` and no other; straight on ASGI.
+
+A frame that breaks the protocol closes the socket with the protocol's own code; a document that cannot be run ends its
+own operation only. Mutations run to their end even when their client hangs up.
+"""
+
+import asyncio
+from contextlib import aclosing, suppress
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import urlsplit
+from uuid import uuid4
+
+import orjson
+import structlog
+from graphql import OperationDefinitionNode, OperationType
+from starlette.types import Message, Receive, Scope, Send
+
+from resolvers.auth import Door
+from resolvers.context import Context, Deployment
+from resolvers.idempotency import key_of, once
+from resolvers.protocol.asked import Asked, asked
+from resolvers.protocol.documents import Prepared
+from resolvers.protocol.engine import Answer, Engine
+from resolvers.protocol.faults import INTERNAL, MASKED, Rejected, stamp
+from resolvers.viewer import Viewer
+
+PROTOCOL = "graphql-transport-ws"
+INIT_SECONDS = 10.0
+WATCH_SECONDS = 5.0
+OPERATIONS_PER_SOCKET = 100
+LONGEST_ID = 128
+log = structlog.get_logger("dueflow.graphql")
+_unfinished: set[asyncio.Task[Answer]] = set()
+
+
+class Close(Exception):
+    """The socket must be closed with this code."""
+
+    def __init__(self, code: int, reason: str) -> None:
+        super().__init__(reason)
+        self.code = code
+        self.reason = reason
+
+
+class Gone(Exception):
+    """The client has left."""
+
+
+@dataclass(slots=True)
+class Socket:
+    """One connection: who is behind it and what runs on it."""
+
+    scope: Scope
+    receive: Receive
+    send: Send
+    authorization: str | None = None
+    viewer: Viewer | None = None
+    initialised: bool = False
+    operations: dict[str, asyncio.Task[None]] = field(default_factory=dict)
+
+    def header(self, name: bytes) -> str | None:
+        """The first header of that lower-case name."""
+        return next((value.decode("latin-1") for key, value in self.scope["headers"] if key == name), None)
+
+    async def tell(self, kind: str, operation: str | None = None, payload: bytes | None = None) -> None:
+        """Send one message; `payload` is finished JSON."""
+        head = orjson.dumps({"type": kind} if operation is None else {"id": operation, "type": kind})
+        text = head if payload is None else head[:-1] + b',"payload":' + payload + b"}"
+        try:
+            await self.send({"type": "websocket.send", "text": text.decode()})
+        except (OSError, RuntimeError) as left:
+            raise Gone from left
+
+    def release(self, operation: str) -> None:
+        """Free the id of the operation that runs in this task."""
+        if self.operations.get(operation) is asyncio.current_task():
+            del self.operations[operation]
+
+
+class GraphQLOverWebSocket:
+    """The ASGI endpoint for `websocket` scopes. `origin` is the public address browsers may come from."""
+
+    def __init__(
+        self,
+        engine: Engine,
+        door: Door,
+        deployment: Deployment,
+        *,
+        origin: str | None = None,
+        init_seconds: float = INIT_SECONDS,
+        watch_seconds: float = WATCH_SECONDS,
+    ) -> None:
+        self._engine = engine
+        self._door = door
+        self._deployment = deployment
+        self._origin = urlsplit(origin or "").netloc
+        self._init_seconds = init_seconds
+        self._watch_seconds = watch_seconds
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one socket until either side closes it."""
+        socket = Socket(scope, receive, send)
+        await receive()
+        if not self._welcome(socket):
+            await send({"type": "websocket.close", "code": 4403, "reason": "Forbidden"})
+            return
+        known = PROTOCOL in scope.get("subprotocols", ())
+        await send({"type": "websocket.accept", "subprotocol": PROTOCOL if known else None})
+        watch = asyncio.create_task(self._watch(socket))
+        hear = asyncio.create_task(self._hear(socket, known))
+        try:
+            await asyncio.wait((watch, hear), return_when=asyncio.FIRST_COMPLETED)
+            for task in (hear, watch):
+                if task.done():
+                    task.result()
+        except Close as close:
+            await send({"type": "websocket.close", "code": close.code, "reason": close.reason})
+        except Gone:
+            return
+        except Exception:
+            log.exception("fault")
+            # "try again later": clients come back after it, unlike after 1011
+            await send({"type": "websocket.close", "code": 1013, "reason": "Try again later"})
+        finally:
+            tasks = [watch, hear, *socket.operations.values()]
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+    def _welcome(self, socket: Socket) -> bool:
+        origin = socket.header(b"origin")
+        return origin is None or urlsplit(origin).netloc in {socket.header(b"host"), self._origin}
+
+    async def _watch(self, socket: Socket) -> None:
+        await asyncio.sleep(self._init_seconds)
+        if not socket.initialised:
+            raise Close(4408, "Connection initialisation timeout")
+        while True:
+            await asyncio.sleep(self._watch_seconds)
+            if socket.viewer is not None and await self._door.viewer(socket.authorization) is None:
+                # 4403, because clients ask for a fresh token and come back after it
+                raise Close(4403, "Forbidden")
+
+    async def _hear(self, socket: Socket, known: bool) -> None:
+        if not known:
+            raise Close(4406, "Subprotocol not acceptable")
+        while (event := await socket.receive())["type"] != "websocket.disconnect":
+            message = _message(event)
+            match message["type"]:
+                case "connection_init":
+                    await self._initialise(socket, message)
+                case "ping":
+                    payload = message.get("payload")
+                    await socket.tell("pong", payload=None if payload is None else orjson.dumps(payload))
+                case "pong":
+                    pass
+                case "subscribe":
+                    await self._begin(socket, _id(message), message)
+                case "complete":
+                    if task := socket.operations.pop(_id(message), None):
+                        task.cancel()
+                case kind:
+                    raise Close(4400, f"Unknown message type {kind[:40]}")
+
+    async def _initialise(self, socket: Socket, message: dict[str, Any]) -> None:
+        if socket.initialised:
+            raise Close(4429, "Too many initialisation requests")
+        socket.initialised = True
+        word = (message.get("payload") or {}).get("authorization")
+        if word is None:
+            word = (message.get("payload") or {}).get("Authorization", socket.header(b"authorization"))
+        socket.authorization = word if isinstance(word, str) else None
+        socket.viewer = await self._door.viewer(socket.authorization)
+        if socket.viewer is None:
+            raise Close(4403, "Forbidden")
+        await socket.tell("connection_ack")
+
+    async def _begin(self, socket: Socket, operation: str, message: dict[str, Any]) -> None:
+        if socket.viewer is None:
+            raise Close(4401, "Unauthorized")
+        if operation in socket.operations:
+            raise Close(4409, f"Subscriber for {operation} already exists")
+        payload = message.get("payload")
+        if not isinstance(payload, dict):
+            raise Close(4400, "The payload of subscribe must be an object")
+        try:
+            request = asked(payload)
+        except Rejected as no:
+            raise Close(4400, str(no)) from None
+        task = asyncio.create_task(self._operate(socket, operation, request, socket.viewer))
+        socket.operations[operation] = task
+
+    async def _operate(self, socket: Socket, operation: str, request: Asked, viewer: Viewer) -> None:
+        context = Context(viewer, self._deployment, uuid4().hex)
+        try:
+            if len(socket.operations) > OPERATIONS_PER_SOCKET:
+                raise Rejected(429, "THROTTLED", f"A socket carries {OPERATIONS_PER_SOCKET} operations at once.")
+            prepared = self._engine.documents.prepare(request.query)
+            chosen = prepared.chosen(request.operation_name)
+            await self._answer(socket, operation, prepared, chosen, request, context)
+        except Gone:
+            socket.release(operation)
+        except Rejected as no:
+            await self._end(socket, operation, no.errors, context)
+        except Exception:
+            log.exception("fault", request_id=context.request_id)
+            await self._end(socket, operation, [{"message": MASKED, "extensions": {"code": INTERNAL}}], context)
+
+    async def _answer(
+        self,
+        socket: Socket,
+        operation: str,
+        prepared: Prepared,
+        chosen: OperationDefinitionNode,
+        request: Asked,
+        context: Context,
+    ) -> None:
+        if chosen.operation is OperationType.SUBSCRIPTION:
+            async with aclosing(self._engine.stream(prepared, request, context)) as answers:
+                async for answer in answers:
+                    if answer.refused:
+                        await self._end(socket, operation, answer.refused, context)
+                        return
+                    await socket.tell("next", operation, answer.body)
+        else:
+            answer = await self._run(prepared, chosen, request, context)
+            if answer.refused:
+                await self._end(socket, operation, answer.refused, context)
+                return
+            await socket.tell("next", operation, answer.body)
+        socket.release(operation)  # the id is free before the client can hear that it is
+        await socket.tell("complete", operation)
+
+    async def _run(
+        self, prepared: Prepared, chosen: OperationDefinitionNode, request: Asked, context: Context
+    ) -> Answer:
+        async def run() -> Answer:
+            return await self._engine.run(prepared, request, context)
+
+        if chosen.operation is OperationType.QUERY:
+            body = await self._engine.read(request, context)
+            return await run() if body is None else Answer(body)
+        key = key_of(self._engine.schema, chosen, request, None)
+        task = asyncio.ensure_future(once(context.viewer, key, request, context.vault, run) if key else run())
+        _unfinished.add(task)
+        task.add_done_callback(_unfinished.discard)
+        return await asyncio.shield(task)
+
+    async def _end(self, socket: Socket, operation: str, errors: list[dict[str, Any]], context: Context) -> None:
+        socket.release(operation)
+        with suppress(Gone):
+            await socket.tell("error", operation, orjson.dumps(stamp(errors, context.request_id)))
+
+
+def _message(event: Message) -> dict[str, Any]:
+    try:
+        message = orjson.loads(event.get("text") or "")
+    except (ValueError, RecursionError):
+        raise Close(4400, "A message must be JSON text") from None
+    if not isinstance(message, dict) or not isinstance(message.get("type"), str):
+        raise Close(4400, "A message must be an object with a type")
+    if message.get("payload") is not None and not isinstance(message["payload"], dict):
+        raise Close(4400, "A payload must be an object")
+    return message
+
+
+def _id(message: dict[str, Any]) -> str:
+    operation = message.get("id")
+    if not isinstance(operation, str) or not operation or len(operation) > LONGEST_ID:
+        raise Close(4400, f"A message must name its operation by an id of 1 to {LONGEST_ID} characters")
+    return operation

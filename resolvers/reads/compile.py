@@ -1,0 +1,288 @@
+"""A selection of fields -> one SQL statement that answers finished JSON, with the row rules in every WHERE.
+
+What a statement's text depends on beyond the document (is `after` given? which filters?) is asked through `decide`
+and kept as a guard, so that a compiled statement serves every later request that would decide the same.
+"""
+
+import re
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+from uuid import UUID
+
+from graphql import (
+    FieldNode,
+    FragmentDefinitionNode,
+    FragmentSpreadNode,
+    GraphQLBoolean,
+    GraphQLField,
+    GraphQLObjectType,
+    GraphQLSchema,
+    NameNode,
+    SelectionSetNode,
+    get_named_type,
+    is_abstract_type,
+)
+
+from resolvers.permissions import FIELDS, NONE, ROWS, Audience
+from resolvers.reads.arguments import Arguments, Ask, Fixed, after, declared, reader
+from resolvers.reads.ids import BadInput, split
+from resolvers.reads.meaning import ENTITIES, Lookup, Relation, Shape, Text
+from resolvers.reads.paging import MOST, Page
+from resolvers.viewer import Viewer
+
+_NAME_BYTES = 63  # PostgreSQL cuts longer column names
+_OF_VIEWER: dict[str, "Bind"] = {
+    "{viewer}": lambda asked: asked.viewer.user_id,
+    "{viewer.role}": lambda asked: asked.viewer.role.value,
+    "{viewer.name}": lambda asked: asked.viewer.name,
+}
+_KIND = {"{viewer}": "uuid", "{viewer.role}": "text", "{viewer.name}": "text"}
+_PARAMETER = re.compile(r"\$(\d+)")
+_TYPENAME = FieldNode(name=NameNode(value="__typename"))
+_WRITTEN = {
+    "DateTime": "replace(({0} AT TIME ZONE 'UTC')::text, ' ', 'T') || 'Z'",
+    "BigInt": "({0})::text",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What a statement's parameters are taken from: coerced variables, the caller, the uuid of what to load."""
+
+    variables: Mapping[str, Any]
+    viewer: Viewer
+    subject: UUID | None = None
+
+
+Bind = Callable[[Asked], Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Statement:
+    """SQL whose only value is the answer as JSON text, and where each of its parameters comes from."""
+
+    sql: str
+    binds: tuple[Bind, ...]
+    used: tuple[int, ...]
+
+    def values(self, asked: Asked) -> list[Any]:
+        """The parameters for one request. Raises BadInput, for what is not used in the end as well."""
+        values = [bind(asked) for bind in self.binds]
+        return [values[at] for at in self.used]
+
+
+@dataclass(slots=True)
+class Compiler:
+    """Compiles selections of one operation for one audience; use one per statement, sharing `guards`."""
+
+    schema: GraphQLSchema
+    fragments: Mapping[str, FragmentDefinitionNode]
+    audience: Audience
+    secret: bytes
+    variables: Mapping[str, Any]
+    guards: dict[Ask, Hashable] = field(default_factory=dict)
+    typed: bool = False
+    _binds: list[Bind] = field(default_factory=list)
+    _known: dict[str, str] = field(default_factory=dict)
+    _aliases: int = 0
+
+    def statement(self, field_: GraphQLField, nodes: Sequence[FieldNode]) -> Statement:
+        """A root field as it was asked for -> its statement. Raises BadInput."""
+        read = declared(field_)
+        if isinstance(read, Lookup):
+            return self._finish(self._lookup(read, field_, nodes))
+        return self._finish(self._relation(read, field_, nodes, ""))
+
+    def loading(self, type_name: str, nodes: Sequence[FieldNode]) -> Statement:
+        """What was selected of the `type_name` whose uuid is the request's subject -> its statement."""
+        key = f"{self._parameter(lambda asked: asked.subject)}::uuid"
+        value, source = self._one(self.schema.type_map[type_name], nodes, f"{{row}}.id = {key}")
+        return self._finish(f"(SELECT {value} FROM {source})")
+
+    def another(self) -> "Compiler":
+        """A compiler for another statement of the same operation; what they decide is kept together."""
+        return replace(self, _binds=[], _known={})
+
+    def _finish(self, value: str) -> Statement:
+        used = tuple(sorted({int(number) for number in _PARAMETER.findall(value)}))
+        places = {number: place for place, number in enumerate(used, 1)}
+        text = _PARAMETER.sub(lambda found: f"${places[int(found[1])]}", value)
+        return Statement(
+            f"SELECT coalesce(to_json({text})::text, 'null')", tuple(self._binds), tuple(number - 1 for number in used)
+        )
+
+    def decide(self, ask: Ask) -> Any:
+        """What the text of the statement may depend on; the answer is kept as a guard."""
+        answer = ask(self.variables)
+        if not isinstance(ask, Fixed):
+            self.guards[ask] = answer
+        return answer
+
+    def bind(self, ask: Ask) -> str:
+        """Something taken from the variables -> its parameter."""
+        return self._parameter(lambda asked: ask(asked.variables))
+
+    def _parameter(self, bind: Bind) -> str:
+        self._binds.append(bind)
+        return f"${len(self._binds)}"
+
+    def sql(self, template: str, row: str, **names: str) -> str:
+        """A declaration's SQL with its row, other names and the viewer's parameters filled in."""
+        text = template.replace("{row}", row)
+        for name, value in names.items():
+            text = text.replace(f"{{{name}}}", value)
+        for name, bind in _OF_VIEWER.items():
+            if name in text:
+                if name not in self._known:
+                    self._known[name] = self._parameter(bind)
+                text = text.replace(name, f"{self._known[name]}::{_KIND[name]}")
+        return text
+
+    def alias(self) -> str:
+        self._aliases += 1
+        return f"t{self._aliases}"
+
+    # Selections
+
+    def collect(self, type_: GraphQLObjectType, nodes: Iterable[FieldNode]) -> dict[str, list[FieldNode]]:
+        found: dict[str, list[FieldNode]] = {}
+        seen: set[str] = set()
+        for node in nodes:
+            if node.selection_set:
+                self._gather(type_, node.selection_set, found, seen)
+        if self.typed and ENTITIES.get(type_.name) and "__typename" not in found:
+            found["__typename"] = [_TYPENAME]
+        return found
+
+    def _gather(
+        self, type_: GraphQLObjectType, chosen: SelectionSetNode, found: dict[str, list[FieldNode]], seen: set[str]
+    ) -> None:
+        for selection in chosen.selections:
+            if not self._included(selection):
+                continue
+            if isinstance(selection, FieldNode):
+                key = selection.alias.value if selection.alias else selection.name.value
+                found.setdefault(key, []).append(selection)
+                continue
+            if isinstance(selection, FragmentSpreadNode):
+                if selection.name.value in seen:
+                    continue
+                seen.add(selection.name.value)
+                fragment: Any = self.fragments[selection.name.value]
+            else:
+                fragment = selection
+            if self._applies(fragment.type_condition, type_):
+                self._gather(type_, fragment.selection_set, found, seen)
+
+    def _applies(self, condition: Any, type_: GraphQLObjectType) -> bool:
+        if condition is None or condition.name.value == type_.name:
+            return True
+        named = self.schema.type_map[condition.name.value]
+        return is_abstract_type(named) and self.schema.is_sub_type(named, type_)
+
+    def _included(self, selection: Any) -> bool:
+        for directive in selection.directives or ():
+            if directive.name.value in ("include", "skip"):
+                ask = reader(directive.arguments[0].value, GraphQLBoolean)
+                if self.decide(ask) is (directive.name.value == "skip"):
+                    return False
+        return True
+
+    # Fields of a row
+
+    def columns(self, type_: GraphQLObjectType, nodes: Iterable[FieldNode], row: str) -> dict[str, str]:
+        chosen = self.collect(type_, nodes)
+        return {key: self._value(type_, same, row) for key, same in chosen.items()}
+
+    def _value(self, type_: GraphQLObjectType, nodes: list[FieldNode], row: str) -> str:
+        name = nodes[0].name.value
+        if name == "__typename":
+            return f"'{type_.name}'"
+        field_ = type_.fields[name]
+        allowed = FIELDS.get((type_.name, name))
+        if allowed is not None and self.audience not in allowed:
+            return "NULL"
+        read = declared(field_)
+        if isinstance(read, Relation):
+            return self._relation(read, field_, nodes, row)
+        assert isinstance(read, Text), f"{type_.name}.{name} says not what it stands for"
+        column = f"{{row}}.{field_.extensions['strawberry-definition'].python_name}"
+        value = self.sql(read.sql or column, row, type=type_.name)
+        return _WRITTEN.get(get_named_type(field_.type).name, "{0}").replace("{0}", value)
+
+    def _record(self, columns: Mapping[str, str], tail: str) -> tuple[str, str]:
+        """Named values of each row of `tail` -> (SQL of one such object, the FROM item it is found in)."""
+        if all(len(key) <= _NAME_BYTES for key in columns):
+            named = ", ".join(f'{value} AS "{key}"' for key, value in columns.items())
+            return '"#"', f'(SELECT {named} {tail}) "#"'
+        pairs = (f"""'"{key}":' || coalesce(to_json({value})::text, 'null')""" for key, value in columns.items())
+        return '"#"."#"', f"""(SELECT ('{{' || {" || ',' || ".join(pairs)} || '}}')::json AS "#" {tail}) "#\""""
+
+    def object(self, columns: Mapping[str, str], tail: str = "") -> str:
+        value, source = self._record(columns, tail)
+        return f"(SELECT {value} FROM {source})"
+
+    # Relations
+
+    def _relation(self, read: Relation, field_: GraphQLField, nodes: Sequence[FieldNode], parent: str) -> str:
+        type_: Any = get_named_type(field_.type)
+        arguments = Arguments(field_, nodes[0], self.decide, self.bind)
+        conditions = [self.sql(read.join, "{row}", parent=parent)] if read.join else []
+        for name, where in read.args.items():
+            conditions += arguments.conditions(name, where)
+        if read.shape is Shape.PAGE:
+            node: Any = self.schema.type_map[read.target]
+            return Page(self, arguments, node, read.join or nodes[0].name.value, conditions).sql(type_, nodes)
+        source = self.sql(read.source, "{row}", parent=parent) if read.source else None
+        value, rows = self._one(type_, nodes, " AND ".join(conditions), source, read.order)
+        if read.shape is Shape.ONE:
+            return f"(SELECT {value} FROM {rows})"
+        return f"(SELECT coalesce(array_to_json(array_agg({value})), '[]') FROM {rows})"
+
+    def _one(
+        self,
+        type_: Any,
+        nodes: Iterable[FieldNode],
+        condition: str,
+        source: str | None = None,
+        order: str | None = None,
+    ) -> tuple[str, str]:
+        row = self.alias()
+        columns = self.columns(type_, nodes, row)
+        tail = f"FROM {self.rows(type_, row, [condition] if condition else [], source)}"
+        return self._record(columns, tail + (f" ORDER BY {self.sql(order, row)}" if order else ""))
+
+    def rows(self, type_: Any, row: str, conditions: Iterable[str], source: str | None = None) -> str:
+        """FROM item and WHERE of the rows of a type that this audience may see and that meet the conditions."""
+        entity = ENTITIES.get(type_.name)
+        met = [self.sql(condition, row) for condition in conditions]
+        if entity:
+            met.append(self.sql(ROWS[type_.name][self.audience], row))
+        source = source or (entity.table if entity else "(SELECT)")
+        return f"{source} {row}" + (f" WHERE {' AND '.join(met)}" if met else "")
+
+    # Things by id alone
+
+    def _lookup(self, read: Lookup, field_: GraphQLField, nodes: Sequence[FieldNode]) -> str:
+        arguments = Arguments(field_, nodes[0], self.decide, self.bind)
+        ask = after(arguments.ask("ids" if read.many else "id"), _split)
+        types = self.decide(after(ask, lambda keys: tuple(sorted({name for name, _ in keys}))))
+        names = self.bind(after(ask, lambda keys: [name for name, _ in keys]))
+        keys = self.bind(after(ask, lambda keys: [key for _, key in keys]))
+        cases = []
+        for name in (name for name in types if name in ENTITIES and ROWS[name][self.audience] != NONE):
+            value, rows = self._one(self.schema.type_map[name], nodes, '{row}.id = "##".key')
+            cases.append(f"WHEN '{name}' THEN (SELECT to_json({value}) FROM {rows})")
+        value = f'CASE "##".name {" ".join(cases)} END' if cases else "NULL::json"
+        found = f'unnest({names}::text[], {keys}::uuid[]) WITH ORDINALITY "##"(name, key, place)'
+        if read.many:
+            return f"(SELECT coalesce(array_to_json(array_agg({value} ORDER BY \"##\".place)), '[]') FROM {found})"
+        return f"(SELECT {value} FROM {found})"
+
+
+def _split(given: str | list[str]) -> list[tuple[str, UUID]]:
+    ids = [given] if isinstance(given, str) else given
+    if len(ids) > MOST:
+        raise BadInput(f"At most {MOST} ids can be asked for at once.")
+    return [split(each) for each in ids]

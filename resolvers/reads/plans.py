@@ -1,0 +1,142 @@
+"""Plans: compiled statements, kept by what they were compiled from, found again by what they would decide."""
+
+from collections import OrderedDict
+from collections.abc import Callable, Hashable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Generic, TypeVar
+
+from graphql import (
+    DocumentNode,
+    FieldNode,
+    FragmentDefinitionNode,
+    FragmentSpreadNode,
+    GraphQLSchema,
+    InlineFragmentNode,
+    NameNode,
+    OperationDefinitionNode,
+    OperationType,
+    SelectionSetNode,
+    get_operation_ast,
+)
+from graphql.execution.values import VariableValues, get_variable_values
+
+from resolvers.permissions import Audience
+from resolvers.reads.arguments import Ask, Variables, declared
+from resolvers.reads.compile import Compiler, Statement
+
+Key = TypeVar("Key", bound=Hashable)
+Value = TypeVar("Value")
+_PLANS_EACH = 32
+_WHOLE = NameNode(value="")
+
+
+class Recent(OrderedDict[Key, Value], Generic[Key, Value]):
+    """A mapping that forgets what was used longest ago."""
+
+    def __init__(self, most: int) -> None:
+        super().__init__()
+        self._most = most
+
+    def __getitem__(self, key: Key) -> Value:
+        value = super().__getitem__(key)
+        self.move_to_end(key)
+        return value
+
+    def __setitem__(self, key: Key, value: Value) -> None:
+        super().__setitem__(key, value)
+        if len(self) > self._most:
+            self.popitem(last=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Plan(Generic[Value]):
+    """What was compiled, and the answers of the variables it is good for."""
+
+    guards: tuple[tuple[Ask, Any], ...]
+    made: Value
+
+    def fits(self, variables: Variables) -> bool:
+        """Whether these variables would compile to the same. Raises BadInput."""
+        return all(ask(variables) == answer for ask, answer in self.guards)
+
+
+@dataclass(slots=True)
+class Plans(Generic[Value]):
+    """The plans of one thing to compile, newest first."""
+
+    compile: Callable[[Variables], Plan[Value]]
+    known: list[Plan[Value]] = field(default_factory=list)
+
+    def made_for(self, variables: Variables) -> Value:
+        """What these variables ask for, compiled at most once. Raises BadInput."""
+        for plan in self.known:
+            if plan.fits(variables):
+                return plan.made
+        plan = self.compile(variables)
+        self.known = [plan, *self.known[: _PLANS_EACH - 1]]
+        return plan.made
+
+
+Roots = tuple[tuple[bytes, Statement | bytes], ...]
+
+
+@dataclass(slots=True)
+class Operation:
+    """A whole query that plans cover: its roots as (JSON key, statement or finished JSON)."""
+
+    schema: GraphQLSchema
+    node: OperationDefinitionNode
+    fragments: Mapping[str, FragmentDefinitionNode]
+    audience: Audience
+    secret: bytes
+    plans: Plans[Roots] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.plans = Plans(self._compile)
+
+    def coerced(self, variables: Mapping[str, Any] | None) -> Variables | None:
+        """The variables as the schema reads them, None where they do not fit."""
+        if not self.node.variable_definitions:
+            return {}
+        values = get_variable_values(self.schema, self.node.variable_definitions, dict(variables or {}))
+        return values.coerced if isinstance(values, VariableValues) else None
+
+    def _compile(self, variables: Variables) -> Plan[Roots]:
+        query: Any = self.schema.query_type
+        start = Compiler(self.schema, self.fragments, self.audience, self.secret, variables)
+        whole = FieldNode(name=_WHOLE, selection_set=self.node.selection_set)
+        roots: list[tuple[bytes, Statement | bytes]] = []
+        for key, nodes in start.collect(query, [whole]).items():
+            name = nodes[0].name.value
+            made: Statement | bytes
+            if name == "__typename":
+                made = f'"{query.name}"'.encode()
+            else:
+                made = start.another().statement(query.fields[name], nodes)
+            roots.append((f'"{key}":'.encode(), made))
+        return Plan(tuple(start.guards.items()), tuple(roots))
+
+
+def covered(
+    schema: GraphQLSchema, document: DocumentNode, operation_name: str | None, audience: Audience, secret: bytes
+) -> Operation | None:
+    """A valid document -> its operation when plans can answer all of it, None when graphql-core has to."""
+    node = get_operation_ast(document, operation_name)
+    if node is None or node.operation is not OperationType.QUERY:
+        return None
+    fragments = {each.name.value: each for each in document.definitions if isinstance(each, FragmentDefinitionNode)}
+    query: Any = schema.query_type
+    for name in _root_names(node.selection_set, fragments):
+        if name != "__typename" and (name not in query.fields or declared(query.fields[name]) is None):
+            return None
+    return Operation(schema, node, fragments, audience, secret)
+
+
+def _root_names(chosen: SelectionSetNode, fragments: Mapping[str, FragmentDefinitionNode]) -> Iterator[str]:
+    for selection in chosen.selections:
+        if isinstance(selection, FieldNode):
+            yield selection.name.value
+        elif isinstance(selection, FragmentSpreadNode):
+            yield from _root_names(fragments[selection.name.value].selection_set, fragments)
+        elif isinstance(selection, InlineFragmentNode):
+            yield from _root_names(selection.selection_set, fragments)

@@ -1,0 +1,243 @@
+"""GraphQL names and descriptions for the words of the rules; clients should expect words to be added."""
+
+from enum import StrEnum
+
+from models.rules.booking import Basis, Method, Pricing, SettledBy
+from models.rules.invoicing import Hold, Kind, Mark
+from models.rules.lifecycle import STANDING, Status
+from models.rules.pricing import Frequency, Integration, Level, MembershipKind, OptionType
+from models.rules.states import (
+    AttendanceSource,
+    BookingStatus,
+    InboxState,
+    InvoiceStatus,
+    JobState,
+    KeyPurpose,
+    LinkState,
+    MandateStatus,
+    Owner,
+    PaymentPurpose,
+    PaymentStatus,
+    Provider,
+    Role,
+    ShipmentState,
+    SubscriptionStatus,
+    UserState,
+)
+from models.rules.timetable import ClassState
+from resolvers.reads.declare import words
+
+Availability = StrEnum(  # type: ignore[misc]  # the words are those of the rule
+    "Availability", {word.upper(): word.upper() for _, _, word in STANDING.values() if word}
+)
+Availability.__doc__ = "What the course system is told about a membership."
+
+
+# enum: (GraphQL name, description, a description for each value in order)
+WORDS: dict[type[StrEnum], tuple[str, str, tuple[str, ...]]] = {
+    Role: (
+        "Role",
+        "Who a caller is.",
+        (
+            "A person, who sees what is their own.",
+            "Works with people, courses and bookings.",
+            "Works with money and the books.",
+            "May do everything.",
+            "Another company's system; sees money only where its key says so.",
+        ),
+    ),
+    Provider: (
+        "Provider",
+        "An outside system.",
+        (
+            "Cards and subscriptions.",
+            "Direct debits.",
+            "Courses.",
+            "The clinic's diary and itemised invoices.",
+            "The accounts.",
+        ),
+    ),
+    UserState: ("UserState", "How far a user has come.", ("Has bought something.", "Known, has not bought yet.")),
+    LinkState: (
+        "LinkState",
+        "How firmly an outside record is tied to a user.",
+        ("Assumed until the user buys.", "Sure.", "Undone; kept with its evidence."),
+    ),
+    Owner: (
+        "CourseOwner",
+        "Where a course is managed.",
+        ("Here.", "In CoursePro; a read-only mirror here."),
+    ),
+    BookingStatus: (
+        "BookingStatus",
+        "Where a booking stands.",
+        (
+            "Its charge is not settled yet; the place is held.",
+            "All it owed is settled.",
+            "Its payment failed; place and credits were given back.",
+            "A person cancelled it.",
+        ),
+    ),
+    Method: (
+        "BookingMethod",
+        "How a booking is paid.",
+        (
+            "The whole price is charged.",
+            "A credit of the membership for each class to come.",
+            "A credit of a package for each class to come.",
+            "Credits first, money for what they do not reach.",
+        ),
+    ),
+    Pricing: (
+        "CoursePricing",
+        "What joining a course late costs.",
+        ("The full price, always.", "Only the classes still to come."),
+    ),
+    Basis: (
+        "PerClassBasis",
+        "The classes a course price is shared over.",
+        ("All ever scheduled.", "Those that were not deleted."),
+    ),
+    SettledBy: (
+        "SettledBy",
+        "What pays for one class.",
+        ("A credit.", "Money.", "Nothing: it has passed.", "Nothing: it was deleted."),
+    ),
+    ClassState: ("ClassState", "A class at a moment.", ("It was deleted.", "It has started.", "It is still to come.")),
+    Mark: (
+        "AttendanceMark",
+        "How a person's place in a class stands.",
+        ("A place is kept.", "The person came.", "The person did not come.", "The place was cancelled."),
+    ),
+    AttendanceSource: (
+        "AttendanceSource",
+        "Who told of an attendance.",
+        ("Dueflow itself.", "CoursePro.", "Nookal."),
+    ),
+    OptionType: (
+        "PricingOptionType",
+        "What a pricing option is for.",
+        ("Anything.", "Memberships sold through CoursePro."),
+    ),
+    Frequency: ("Frequency", "How often a price is paid.", ("Each month until it ends.", "Once.")),
+    Integration: (
+        "Integration",
+        "The system a membership type works with.",
+        ("None.", "CoursePro.", "Nookal."),
+    ),
+    MembershipKind: (
+        "MembershipKind",
+        "How long a membership lasts.",
+        ("Until it is ended.", "A number of months.", "A number of sessions."),
+    ),
+    Level: (
+        "PriceLevel",
+        "Where a price was found, the nearest one winning.",
+        ("An override of the centre.", "An override of the centre's setting group.", "The pricing option itself."),
+    ),
+    Status: (
+        "MembershipStatus",
+        "Where a membership stands.",
+        (
+            "Bought, its payment not sure yet.",
+            "Sure, starts later.",
+            "Running.",
+            "Held because of a payment or by staff.",
+            "Paused at the member's wish.",
+            "Ended before its time.",
+            "Ended in time.",
+            "Never taken up, or used up.",
+        ),
+    ),
+    Availability: (
+        "CourseAvailability",
+        "What the course system is told about a membership.",
+        ("May attend.", "May not attend for now.", "Ended before its time.", "Ended in time."),
+    ),
+    MandateStatus: (
+        "MandateStatus",
+        "Where a direct debit instruction stands.",
+        (
+            "Not usable yet.",
+            "Usable.",
+            "The bank refused it.",
+            "Cancelled by the payer, the bank or here.",
+            "Unused for too long.",
+            "Blocked by the provider.",
+        ),
+    ),
+    SubscriptionStatus: (
+        "CardSubscriptionStatus",
+        "Where a card subscription stands at its provider.",
+        (
+            "Its first payment is not made.",
+            "In its trial.",
+            "Running.",
+            "A payment is late.",
+            "Payments were given up.",
+            "Paused.",
+            "Ended.",
+            "Its first payment was never made.",
+        ),
+    ),
+    PaymentPurpose: ("PaymentPurpose", "What a payment is for.", ("A booking.", "A membership's fee.")),
+    PaymentStatus: (
+        "PaymentStatus",
+        "Where a payment stands.",
+        (
+            "To be sent.",
+            "With the provider.",
+            "The provider's answer was lost and is being looked up.",
+            "Taken; it may still be taken back.",
+            "In the operator's account.",
+            "Failed.",
+            "Stopped before it was taken.",
+            "Taken back by the payer's bank.",
+        ),
+    ),
+    InvoiceStatus: (
+        "InvoiceStatus",
+        "The payment state of an invoice.",
+        ("Not final yet.", "To be paid.", "Paid.", "Given up.", "Void."),
+    ),
+    Hold: (
+        "InvoiceHold",
+        "Why an invoice is not billed off yet.",
+        (
+            "Its subscription is not known.",
+            "No membership type stands for its product.",
+            "The user is tied to no patient.",
+            "It is not paid.",
+        ),
+    ),
+    Kind: (
+        "AllocationKind",
+        "How an invoice's money is spread.",
+        ("Over the classes it paid for.", "One line: no class is left."),
+    ),
+    ShipmentState: (
+        "ShipmentState",
+        "How far an invoice has come on its way to another system.",
+        ("To be sent.", "Being sent.", "There, with its id."),
+    ),
+    JobState: (
+        "JobStatus",
+        "Where a job stands.",
+        (
+            "Waits for its time.",
+            "A worker has it.",
+            "Done.",
+            "Gave up; may be retried.",
+            "Cancelled by a person.",
+        ),
+    ),
+    InboxState: (
+        "WebhookEventState",
+        "What became of a webhook's event.",
+        ("Stored, to be applied.", "Applied.", "Nothing here cares for it.", "Gave up; may be replayed."),
+    ),
+    KeyPurpose: ("ApiKeyPurpose", "What an API key was made for.", ("This API.", "The calls CoursePro makes.")),
+}
+
+for _kind, (_name, _description, _each) in WORDS.items():
+    words(_kind, _name, _description, _each)

@@ -1,0 +1,338 @@
+"""How lists are narrowed and sorted."""
+
+from datetime import date, datetime
+from typing import Any
+
+import strawberry
+
+from models.rules.invoicing import Mark
+from models.rules.lifecycle import Status
+from models.rules.matching import normalised_email
+from models.rules.pricing import Integration, OptionType
+from models.rules.states import (
+    BookingStatus,
+    InboxState,
+    InvoiceStatus,
+    JobState,
+    MandateStatus,
+    Owner,
+    PaymentStatus,
+    Provider,
+    SubscriptionStatus,
+    UserState,
+)
+from resolvers.reads.declare import given, orders, where
+
+ID = strawberry.ID
+
+
+def _ids(type_name: str, column: str = "id") -> Any:
+    return where(
+        f"Only those whose {column.replace('_', ' ')} is one of these.",
+        f"{{row}}.{column} = ANY({{value}}::uuid[])",
+        ids=type_name,
+    )
+
+
+def _of(type_name: str, column: str) -> Any:
+    return where(f"Only those of this {type_name}.", f"{{row}}.{column} = {{value}}::uuid", ids=type_name)
+
+
+def _words(column: str) -> Any:
+    return where(f"Only those whose {column} is one of these.", f"{{row}}.{column} = ANY({{value}}::text[])")
+
+
+def _instants(column: str) -> Any:
+    return where(
+        f"Only those whose {column.replace('_', ' ')} lies within.",
+        f"{{row}}.{column} {{op}} {{value}}::timestamptz",
+        bounds=True,
+    )
+
+
+def _days(column: str) -> Any:
+    return where(
+        f"Only those whose {column.replace('_', ' ')} lies within.",
+        f"{{row}}.{column} {{op}} {{value}}::date",
+        bounds=True,
+    )
+
+
+def _is(description: str, condition: str) -> Any:
+    return where(description, f"({condition}) = {{value}}::boolean")
+
+
+@given("A stretch of instants; either side may be left open.")
+class DateTimeRange:
+    """[gte, lt)."""
+
+    gte: datetime | None = strawberry.field(description="The first instant inside.", default=strawberry.UNSET)
+    lt: datetime | None = strawberry.field(description="The first instant no longer inside.", default=strawberry.UNSET)
+
+
+@given("A stretch of days; either side may be left open.")
+class DateRange:
+    """[gte, lt)."""
+
+    gte: date | None = strawberry.field(description="The first day inside.", default=strawberry.UNSET)
+    lt: date | None = strawberry.field(description="The first day no longer inside.", default=strawberry.UNSET)
+
+
+@strawberry.input(one_of=True, description="Exactly one way to name a user.")
+class UserBy:
+    """By id or e-mail address."""
+
+    id: strawberry.Maybe[ID] = where("By id.", "{row}.id = {value}::uuid", ids="User")
+    email: strawberry.Maybe[str] = where(
+        "By e-mail address, whatever its case; the user longest known where several share it.",
+        "{row}.email_key = {value}::text",
+        plain=normalised_email,
+    )
+
+
+@given("Which users.")
+class UserFilter:
+    """For lists of users."""
+
+    ids: list[ID] | None = _ids("User")
+    state: list[UserState] | None = _words("state")
+    email: str | None = where(
+        "Only those with this e-mail address, whatever its case.",
+        "{row}.email_key = {value}::text",
+        plain=normalised_email,
+    )
+    created_at: DateTimeRange | None = _instants("created_at")
+
+
+@given("Which centres.")
+class CentreFilter:
+    """For lists of centres."""
+
+    ids: list[ID] | None = _ids("Centre")
+    setting_group_id: ID | None = _of("SettingGroup", "setting_group_id")
+
+
+@given("Which pricing options.")
+class PricingOptionFilter:
+    """For lists of pricing options."""
+
+    ids: list[ID] | None = _ids("PricingOption")
+    type: list[OptionType] | None = _words("option_type")
+
+
+@given("Which membership types.")
+class MembershipTypeFilter:
+    """For lists of membership types."""
+
+    ids: list[ID] | None = _ids("MembershipType")
+    integration: list[Integration] | None = _words("integration")
+
+
+@given("Which memberships.")
+class MembershipFilter:
+    """For lists of memberships."""
+
+    ids: list[ID] | None = _ids("Membership")
+    status: list[Status] | None = _words("status")
+    user_id: ID | None = _of("User", "user_id")
+    type_id: ID | None = _of("MembershipType", "membership_type_id")
+    centre_id: ID | None = _of("Centre", "centre_id")
+    starts_on: DateRange | None = _days("starts_on")
+    created_at: DateTimeRange | None = _instants("created_at")
+
+
+@given("Which mandates.")
+class MandateFilter:
+    """For lists of mandates."""
+
+    ids: list[ID] | None = _ids("Mandate")
+    status: list[MandateStatus] | None = _words("status")
+    user_id: ID | None = _of("User", "user_id")
+
+
+@given("Which card subscriptions.")
+class CardSubscriptionFilter:
+    """For lists of card subscriptions."""
+
+    ids: list[ID] | None = _ids("CardSubscription")
+    status: list[SubscriptionStatus] | None = _words("status")
+    user_id: ID | None = _of("User", "user_id")
+
+
+@given("Which courses.")
+class CourseFilter:
+    """For lists of courses."""
+
+    ids: list[ID] | None = _ids("Course")
+    centre_id: ID | None = _of("Centre", "centre_id")
+    owner: list[Owner] | None = _words("owner")
+    ends_after: datetime | None = where(
+        "Only those with a class that starts after this instant.",
+        "EXISTS (SELECT 1 FROM class_session s WHERE s.course_id = {row}.id"
+        " AND s.deleted_at IS NULL AND s.starts_at > {value}::timestamptz)",
+    )
+
+
+@given("Which class sessions.")
+class ClassSessionFilter:
+    """For lists of class sessions."""
+
+    ids: list[ID] | None = _ids("ClassSession")
+    centre_id: ID | None = _of("Centre", "centre_id")
+    starts_at: DateTimeRange | None = _instants("starts_at")
+    deleted: bool | None = _is("Whether they were deleted.", "{row}.deleted_at IS NOT NULL")
+
+
+@given("Which attendances.")
+class AttendanceFilter:
+    """For lists of attendances."""
+
+    ids: list[ID] | None = _ids("Attendance")
+    mark: list[Mark] | None = _words("mark")
+    user_id: ID | None = _of("User", "user_id")
+
+
+@given("Which bookings.")
+class BookingFilter:
+    """For lists of bookings."""
+
+    ids: list[ID] | None = _ids("Booking")
+    status: list[BookingStatus] | None = _words("status")
+    user_id: ID | None = _of("User", "user_id")
+    course_id: ID | None = _of("Course", "course_id")
+    created_at: DateTimeRange | None = _instants("created_at")
+
+
+@given("Which packages.")
+class PackageFilter:
+    """For lists of packages."""
+
+    ids: list[ID] | None = _ids("Package")
+    user_id: ID | None = _of("User", "user_id")
+    valid_from: DateTimeRange | None = _instants("valid_from")
+
+
+@given("Which movements of credits.")
+class CreditEntryFilter:
+    """For lists of credit entries."""
+
+    ids: list[ID] | None = _ids("CreditEntry")
+    booking_id: ID | None = _of("Booking", "booking_id")
+
+
+@given("Which payments.")
+class PaymentFilter:
+    """For lists of payments."""
+
+    ids: list[ID] | None = _ids("Payment")
+    status: list[PaymentStatus] | None = _words("status")
+    provider: list[Provider] | None = _words("provider")
+    user_id: ID | None = _of("User", "user_id")
+    due_on: DateRange | None = _days("due_on")
+    created_at: DateTimeRange | None = _instants("created_at")
+
+
+@given("Which invoices.")
+class InvoiceFilter:
+    """For lists of invoices."""
+
+    ids: list[ID] | None = _ids("Invoice")
+    status: list[InvoiceStatus] | None = _words("status")
+    user_id: ID | None = _of("User", "user_id")
+    period_end: DateTimeRange | None = _instants("period_end")
+    billed_off: bool | None = _is("Whether they are billed off.", "{row}.billed_off_at IS NOT NULL")
+    held: bool | None = _is("Whether something holds them back.", "{row}.hold IS NOT NULL")
+
+
+@given("Which access tokens.")
+class AccessTokenFilter:
+    """For lists of access tokens."""
+
+    ids: list[ID] | None = _ids("AccessToken")
+    user_id: ID | None = _of("User", "user_id")
+    centre_id: ID | None = _of("Centre", "centre_id")
+    valid_until: DateTimeRange | None = _instants("valid_until")
+    revoked: bool | None = _is("Whether they were taken back.", "{row}.revoked_at IS NOT NULL")
+
+
+@given("Which messages.")
+class NotificationFilter:
+    """For lists of messages."""
+
+    ids: list[ID] | None = _ids("Notification")
+    sent: bool | None = _is("Whether they were sent.", "{row}.sent_at IS NOT NULL")
+
+
+@given("Which jobs.")
+class JobFilter:
+    """For lists of jobs."""
+
+    ids: list[ID] | None = _ids("Job")
+    status: list[JobState] | None = where(
+        "Only those whose status is one of these.", "{row}.state = ANY({value}::text[])"
+    )
+    kind: list[str] | None = _words("kind")
+    user_id: ID | None = _of("User", "user_id")
+    created_at: DateTimeRange | None = _instants("created_at")
+
+
+@given("Which webhook events.")
+class WebhookEventFilter:
+    """For lists of webhook events."""
+
+    ids: list[ID] | None = _ids("WebhookEvent")
+    provider: list[Provider] | None = _words("provider")
+    state: list[InboxState] | None = _words("state")
+    created_at: DateTimeRange | None = _instants("created_at")
+
+
+@given("Which audit entries.")
+class AuditEntryFilter:
+    """For lists of audit entries."""
+
+    ids: list[ID] | None = _ids("AuditEntry")
+    verb: list[str] | None = _words("verb")
+    at: DateTimeRange | None = _instants("at")
+
+
+@given("Which API keys.")
+class ApiKeyFilter:
+    """For lists of API keys."""
+
+    ids: list[ID] | None = _ids("ApiKey")
+    revoked: bool | None = _is("Whether they were taken back.", "{row}.revoked_at IS NOT NULL")
+
+
+# Ids are made in order of time, so the order of creation is theirs.
+_CREATED = ("id:uuid", "When it was created.")
+_NAMED = ("name:text", "Its name.")
+_AT = "timestamptz"
+
+orders(
+    "User",
+    CREATED_AT=_CREATED,
+    LAST_NAME=("last_name:text", "Family name."),
+    FIRST_NAME=("first_name:text", "Given name."),
+)
+orders("Centre", CREATED_AT=_CREATED, NAME=_NAMED)
+orders("PricingOption", CREATED_AT=_CREATED, NAME=_NAMED)
+orders("MembershipType", CREATED_AT=_CREATED, NAME=_NAMED)
+orders("Membership", CREATED_AT=_CREATED, STARTS_ON=("starts_on:date", "Its first day."))
+orders("Mandate", CREATED_AT=_CREATED)
+orders("CardSubscription", CREATED_AT=_CREATED)
+orders("Course", CREATED_AT=_CREATED, NAME=_NAMED)
+orders("ClassSession", CREATED_AT=_CREATED, STARTS_AT=(f"starts_at:{_AT}", "When it starts."))
+orders("Attendance", CREATED_AT=_CREATED)
+orders("Booking", CREATED_AT=_CREATED)
+orders("Package", CREATED_AT=_CREATED, VALID_FROM=(f"valid_from:{_AT}", "The first instant it is valid."))
+orders("CreditEntry", CREATED_AT=_CREATED)
+orders(
+    "Payment", CREATED_AT=_CREATED, DUE_ON=("due_on:date", "The day it is due."), AMOUNT=("amount:bigint", "How much.")
+)
+orders("Invoice", CREATED_AT=_CREATED, PERIOD_END=(f"period_end:{_AT}", "The end of what it pays for."))
+orders("AccessToken", CREATED_AT=_CREATED, VALID_UNTIL=(f"valid_until:{_AT}", "The first instant it no longer opens."))
+orders("Notification", CREATED_AT=_CREATED)
+orders("Job", CREATED_AT=_CREATED)
+orders("WebhookEvent", CREATED_AT=_CREATED)
+orders("AuditEntry", CREATED_AT=_CREATED, AT=(f"at:{_AT}", "When it happened."))
+orders("ApiKey", CREATED_AT=_CREATED, NAME=_NAMED)

@@ -1,0 +1,287 @@
+"""What mutations take. A field named `<thing>_id` holds the global id of that thing; the glue in `doing` decodes it."""
+
+from datetime import date, datetime
+from typing import Any
+
+import strawberry
+
+from models.rules.booking import Basis, Method, Pricing
+from models.rules.pricing import Frequency, Integration, MembershipKind, OptionType
+from models.rules.states import KeyPurpose, Provider, Role
+from schema.scalars import CurrencyCode, Decimal
+
+ID_OF = "id_of"
+AS = "as"
+
+
+def ask(description: str, *, default: Any = strawberry.UNSET, taken_as: str | None = None) -> Any:
+    """A field that may be left out where its type says so; `taken_as` is the action's word for it."""
+    return strawberry.field(description=description, default=default, metadata={AS: taken_as})
+
+
+def need(description: str, *, taken_as: str | None = None) -> Any:
+    """A field that must be given."""
+    return strawberry.field(description=description, metadata={AS: taken_as})
+
+
+def id_of(target: str, description: str, *, optional: bool = False) -> Any:
+    """A field with the global id, or ids, of a thing of type `target`."""
+    options: dict[str, Any] = {"default": strawberry.UNSET} if optional else {}
+    return strawberry.field(description=description, metadata={ID_OF: target}, **options)
+
+
+@strawberry.input(description="An amount of one currency.")
+class MoneyInput:
+    """Money as a client writes it."""
+
+    amount: Decimal = need('A decimal number with no more digits than the currency has: "20.00".')
+    currency: CurrencyCode = need("Of which currency.")
+
+
+@strawberry.input(description="A name with its value.")
+class NamedValueInput:
+    """One entry of a small record."""
+
+    name: str = need("The name.")
+    value: str = need("The value.")
+
+
+@strawberry.input(description="A person to write down.")
+class CreateUserInput:
+    """See `users.create_user`."""
+
+    first_name: str = need("The given name.")
+    last_name: str = need("The family name.")
+    email: str = need("Where messages go; several people may share one address.")
+    phone: str | None = ask("A telephone number.")
+    date_of_birth: date | None = ask("The day of birth.")
+    fields: list[NamedValueInput] | None = ask("The values of the configured fields.")
+
+
+@strawberry.input(description="A tie between a user and their record in another system.")
+class LinkUserInput:
+    """See `users.link_external`."""
+
+    user_id: strawberry.ID = id_of("User", "Whose record it is.")
+    provider: Provider = need("Which system.")
+    kind: str = need('What kind of record: "customer", "payment_method" or "patient".')
+    external_id: str = need("Its id there.")
+
+
+@strawberry.input(description="A group of centres that share settings.")
+class CreateSettingGroupInput:
+    """See `catalogue.create_setting_group`."""
+
+    name: str = need("Its name.")
+
+
+@strawberry.input(description="A place to open.")
+class CreateCentreInput:
+    """See `catalogue.create_centre`."""
+
+    name: str = need("Its name.")
+    zone: str = need('Its time zone, as the tz database names it: "Europe/London".')
+    currency: CurrencyCode = need("The currency of its prices.")
+    setting_group_id: strawberry.ID | None = id_of("SettingGroup", "The group it shares prices with.", optional=True)
+    practice_location: str | None = ask("Its location id in the practice system.")
+
+
+@strawberry.input(description="A fee.")
+class CreatePricingOptionInput:
+    """See `catalogue.create_pricing_option`."""
+
+    name: str = need("Its name.")
+    option_type: OptionType = strawberry.field(name="type", description="What it is for.", metadata={AS: None})
+    frequency: Frequency = need("How often it is paid.")
+    price: MoneyInput = need("What it costs where nothing overrides it; nothing for a free course.")
+
+
+@strawberry.input(description="Another amount for one centre or one setting group.")
+class SetPriceOverrideInput:
+    """See `catalogue.set_price_override`."""
+
+    pricing_option_id: strawberry.ID = id_of("PricingOption", "Which fee.")
+    centre_id: strawberry.ID | None = id_of("Centre", "The centre it is for.", optional=True)
+    setting_group_id: strawberry.ID | None = id_of("SettingGroup", "Or the group it is for.", optional=True)
+    amount: int = need("The amount in minor units of the option's currency.")
+    effective_from: date | None = ask("The first day it holds; always, if left out.")
+    effective_until: date | None = ask("The first day it no longer holds.")
+
+
+@strawberry.input(description="A membership that can be bought.")
+class CreateMembershipTypeInput:
+    """See `catalogue.create_membership_type`."""
+
+    name: str = need("Its name.")
+    integration: Integration = need("The outside system it works with; cannot be changed later.")
+    kind: MembershipKind = need("Open-ended, of a fixed term, or a number of sessions.")
+    pricing_option_ids: list[strawberry.ID] | None = id_of("PricingOption", "What may be paid for it.", optional=True)
+    class_type_ids: list[strawberry.ID] | None = id_of("ClassType", "The classes it covers from now on.", optional=True)
+    term_months: int | None = ask("How many months a fixed term has; 3 if left out.")
+    sessions: int | None = ask("How many sessions are bought.")
+    product: str | None = ask("The card provider's product whose subscriptions it stands for.")
+    centre_id: strawberry.ID | None = id_of("Centre", "Where the product's memberships belong.", optional=True)
+
+
+@strawberry.input(description="A membership to sell.")
+class StartMembershipInput:
+    """See `memberships.start_membership`."""
+
+    user_id: strawberry.ID = id_of("User", "Who it is for.")
+    membership_type_id: strawberry.ID = id_of("MembershipType", "Which membership.")
+    centre_id: strawberry.ID = id_of("Centre", "At which centre; it decides the price.")
+    pricing_option_id: strawberry.ID = id_of("PricingOption", "Which of the membership's fees.")
+    starts_on: date = need("The first day.")
+    mandate_id: strawberry.ID | None = id_of("Mandate", "The direct debit that pays a recurring fee.", optional=True)
+    course_ref: str | None = ask("The course system's id of the course.")
+
+
+@strawberry.input(description="A membership.")
+class MembershipInput:
+    """A membership to move or to tell of."""
+
+    membership_id: strawberry.ID = id_of("Membership", "Which membership.")
+
+
+@strawberry.input(description="A direct debit to set up.")
+class StartDirectDebitInput:
+    """See `memberships.start_mandate`."""
+
+    user_id: strawberry.ID = id_of("User", "Who pays.")
+    currency: CurrencyCode = need("Of which currency its payments will be.")
+
+
+@strawberry.input(description="A page to subscribe at.")
+class CreatePaymentLinkInput:
+    """See `subscriptions.create_payment_link`."""
+
+    membership_type_id: strawberry.ID = id_of("MembershipType", "Which membership.")
+    user_id: strawberry.ID | None = id_of("User", "Who will sign up, where that is known.", optional=True)
+
+
+@strawberry.input(description="Whose subscription it is.")
+class LinkSubscriptionInput:
+    """See `subscriptions.link_subscription`."""
+
+    subscription_id: strawberry.ID = id_of("CardSubscription", "Which subscription.")
+    user_id: strawberry.ID = id_of("User", "Whose it is.")
+
+
+@strawberry.input(description="When a class takes place.")
+class ClassTimeInput:
+    """One class of a course to create."""
+
+    starts_at: datetime = need("When it starts.")
+    ends_at: datetime = need("When it ends.")
+
+
+@strawberry.input(description="A course to offer.")
+class CreateCourseInput:
+    """See `courses.create_course`."""
+
+    name: str = need("Its name.")
+    centre_id: strawberry.ID = id_of("Centre", "Where it is held.")
+    pricing_option_id: strawberry.ID = id_of("PricingOption", "What the whole course costs.")
+    pricing: Pricing = need("Whether a course that has begun still costs its full price.")
+    capacity: int = need("How many places it has.")
+    sessions: list[ClassTimeInput] = need("Its classes.")
+    per_class_basis: Basis | None = ask("The classes its price is shared over.")
+    class_type_id: strawberry.ID | None = id_of("ClassType", "What kind of class it is.", optional=True)
+
+
+@strawberry.input(description="A place on a course.")
+class BookCourseInput:
+    """See `bookings.book_course`."""
+
+    course_id: strawberry.ID = id_of("Course", "Which course.")
+    user_id: strawberry.ID = id_of("User", "Who will attend.")
+    method: Method = need("How it is paid.")
+    package_id: strawberry.ID | None = id_of(
+        "Package", "The package to draw from, for the ways that draw.", optional=True
+    )
+
+
+@strawberry.input(description="Credits to give.")
+class GrantPackageInput:
+    """See `bookings.grant_package`."""
+
+    user_id: strawberry.ID = id_of("User", "Who gets them.")
+    name: str = need("What the package is called.")
+    credits: int = need("How many.", taken_as="granted")
+    valid_until: datetime | None = ask("From when on they are no longer valid; never, if left out.")
+    class_type_id: strawberry.ID | None = id_of("ClassType", "The only kind of class they pay for.", optional=True)
+    membership_id: strawberry.ID | None = id_of("Membership", "The membership they belong to.", optional=True)
+
+
+@strawberry.input(description="A membership's fee of one period.")
+class CollectPaymentInput:
+    """See `payments.collect_fee`."""
+
+    membership_id: strawberry.ID = id_of("Membership", "Whose fee.")
+    period_start: date = need("The first day of the period it pays for.")
+
+
+@strawberry.input(description="A payment.")
+class PaymentInput:
+    """A payment to ask for again."""
+
+    payment_id: strawberry.ID = id_of("Payment", "Which payment.")
+
+
+@strawberry.input(description="An invoice.")
+class InvoiceInput:
+    """An invoice to spread, bill off or ship."""
+
+    invoice_id: strawberry.ID = id_of("Invoice", "Which invoice.")
+
+
+@strawberry.input(description="How a provider is reached.")
+class ConfigureProviderInput:
+    """See `settings.configure_provider`."""
+
+    provider: Provider = need("Which provider.")
+    settings: list[NamedValueInput] = need("Addresses, ids and switches; the documentation lists them.")
+    secrets: list[NamedValueInput] = need("Keys and tokens, stored encrypted and never shown; left out, they stay.")
+    enabled: bool = ask("Whether it is used.", default=True)
+
+
+@strawberry.input(description="A key for a caller.")
+class CreateApiKeyInput:
+    """See `keys.create_api_key`."""
+
+    name: str = need("Who or what uses it.")
+    role: Role = need("What its caller may do.")
+    purpose: KeyPurpose = ask("What it is for.", default=KeyPurpose.API)
+    user_id: strawberry.ID | None = id_of("User", "The person it stands for; a member's key needs one.", optional=True)
+    scopes: list[str] | None = ask("What it may do beyond its role.")
+    expires_at: datetime | None = ask("From when on it is no longer accepted.")
+
+
+@strawberry.input(description="A key.")
+class ApiKeyInput:
+    """A key to end."""
+
+    key_id: strawberry.ID = id_of("ApiKey", "Which key.")
+
+
+@strawberry.input(description="A job.")
+class JobInput:
+    """A job to run again or not at all."""
+
+    job_id: strawberry.ID = id_of("Job", "Which job.")
+
+
+@strawberry.input(description="A stored webhook.")
+class WebhookInput:
+    """A webhook to apply once more."""
+
+    inbox_id: strawberry.ID = strawberry.field(
+        name="webhookEventId", description="Which event.", metadata={ID_OF: "WebhookEvent"}
+    )
+
+
+@strawberry.input(description="A later time.")
+class AdvanceClockInput:
+    """See `settings.advance_clock`."""
+
+    to: datetime = need("The time it shall be.")

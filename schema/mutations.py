@@ -1,0 +1,206 @@
+"""What can be done: a line a mutation. See `doing` for how a line becomes one, and the action for what happens."""
+
+from typing import Any
+
+import strawberry
+
+from models.actions import (
+    bookings,
+    catalogue,
+    courses,
+    inbound,
+    invoices,
+    jobs,
+    keys,
+    memberships,
+    payments,
+    settings,
+    shipments,
+    subscriptions,
+    users,
+)
+from models.rules.lifecycle import Cause
+from models.rules.refusals import Code, Refusal
+from resolvers.context import Context
+from schema import inputs
+from schema.doing import does, done_by
+from schema.payloads import Answer
+
+
+async def _configure_provider(ctx: Context, given: dict[str, Any]) -> Answer:
+    await settings.configure_provider(**given, vault=ctx.vault, acting=ctx.viewer.actor, at=ctx.clock.now())
+    return Answer()
+
+
+async def _create_api_key(ctx: Context, given: dict[str, Any]) -> Answer:
+    key, token = await keys.create_api_key(**given, acting=ctx.viewer.actor, at=ctx.clock.now())
+    return Answer(subject_id=key.id, token=token)
+
+
+async def _advance_clock(ctx: Context, given: dict[str, Any]) -> Answer:
+    if not ctx.sandbox:
+        raise Refusal(Code.SANDBOX_ONLY)
+    await settings.advance_clock(given["to"], acting=ctx.viewer.actor, at=ctx.clock.now())
+    return Answer()
+
+
+async def _retry_job(ctx: Context, given: dict[str, Any]) -> Answer:
+    job = await jobs.retry(given["job_id"], acting=ctx.viewer.actor, at=ctx.clock.now())
+    return Answer(job_id=job.id)
+
+
+async def _cancel_job(ctx: Context, given: dict[str, Any]) -> Answer:
+    job = await jobs.cancel(given["job_id"], acting=ctx.viewer.actor, at=ctx.clock.now())
+    return Answer(job_id=job.id)
+
+
+def _moves(verb: str, cause: Cause, description: str) -> Any:
+    return does(memberships.by_staff, inputs.MembershipInput, "Membership", description, verb=verb, cause=cause)
+
+
+_token: str | None = strawberry.field(
+    description="The key itself, shown this once; null where it was refused.", graphql_type=str | None
+)
+
+
+@strawberry.type(description="What can be done.")
+class Mutation:
+    """Every mutation, by area."""
+
+    create_user = does(users.create_user, inputs.CreateUserInput, "User", "Write down a person.")
+    link_user = does(
+        users.link_external,
+        inputs.LinkUserInput,
+        "ExternalLink",
+        "Tie a user to their record in another system.",
+        verb="link_user",
+    )
+
+    create_setting_group = does(
+        catalogue.create_setting_group,
+        inputs.CreateSettingGroupInput,
+        "SettingGroup",
+        "Make a group of centres that share settings.",
+    )
+    create_centre = does(catalogue.create_centre, inputs.CreateCentreInput, "Centre", "Open a centre.")
+    create_pricing_option = does(
+        catalogue.create_pricing_option, inputs.CreatePricingOptionInput, "PricingOption", "Set a fee."
+    )
+    set_price_override = does(
+        catalogue.set_price_override,
+        inputs.SetPriceOverrideInput,
+        "PriceOverride",
+        "Set another amount for one centre or one setting group.",
+    )
+    create_membership_type = does(
+        catalogue.create_membership_type,
+        inputs.CreateMembershipTypeInput,
+        "MembershipType",
+        "Make a membership that can be bought.",
+    )
+
+    start_membership = does(
+        memberships.start_membership,
+        inputs.StartMembershipInput,
+        "Membership",
+        "Sell a membership; it is pending until its money is sure.",
+    )
+    cancel_membership = _moves(
+        "cancel_membership", Cause.CANCELLED_BY_STAFF, "End a membership; no further fees are taken."
+    )
+    suspend_membership = _moves("suspend_membership", Cause.SUSPENDED_BY_STAFF, "Shut the door of a membership.")
+    reinstate_membership = _moves("reinstate_membership", Cause.RESOLVED_BY_STAFF, "Lift a suspension.")
+    complete_membership = _moves(
+        "complete_membership", Cause.COMPLETED_BY_STAFF, "Say that a membership has run its course."
+    )
+    sync_membership = does(
+        memberships.push_again,
+        inputs.MembershipInput,
+        "Membership",
+        "Tell the course system a membership's standing once more.",
+        verb="sync_membership",
+    )
+
+    create_course = does(courses.create_course, inputs.CreateCourseInput, "Course", "Offer a course of classes.")
+    book_course = does(
+        bookings.book_course, inputs.BookCourseInput, "Booking", "Book every class of a course that is still to come."
+    )
+    grant_package = does(bookings.grant_package, inputs.GrantPackageInput, "Package", "Give a user a pack of credits.")
+
+    start_direct_debit = does(
+        memberships.start_mandate,
+        inputs.StartDirectDebitInput,
+        "Mandate",
+        "Set up a direct debit; the job's result is the page to sign it at.",
+        verb="start_direct_debit",
+    )
+    collect_payment = does(
+        payments.collect_fee,
+        inputs.CollectPaymentInput,
+        "Payment",
+        "Ask for a membership's fee of one period by direct debit, once.",
+        verb="collect_payment",
+    )
+    retry_payment = does(payments.retry_payment, inputs.PaymentInput, "Payment", "Ask again for a failed fee.")
+
+    create_payment_link = does(
+        subscriptions.create_payment_link,
+        inputs.CreatePaymentLinkInput,
+        "MembershipType",
+        "Have a page made to subscribe at; the job's result is its address.",
+    )
+    link_subscription = does(
+        subscriptions.link_subscription,
+        inputs.LinkSubscriptionInput,
+        "CardSubscription",
+        "Say whose card subscription it is.",
+    )
+    allocate_invoice = does(
+        invoices.allocate_invoice,
+        inputs.InvoiceInput,
+        "Invoice",
+        "Spread an invoice anew over the classes it paid for.",
+    )
+    bill_off_invoice = does(
+        invoices.bill_off,
+        inputs.InvoiceInput,
+        "Invoice",
+        "Freeze an invoice's allocation and ship it, once its period is over.",
+        verb="bill_off_invoice",
+    )
+    ship_invoice = does(
+        shipments.ship_again,
+        inputs.InvoiceInput,
+        "Invoice",
+        "Try the missing shipments of a billed-off invoice now.",
+        verb="ship_invoice",
+    )
+
+    configure_provider = done_by(
+        _configure_provider,
+        inputs.ConfigureProviderInput,
+        "Job",
+        "Say how a provider is reached.",
+        verb="configure_provider",
+    )
+    create_api_key = done_by(
+        _create_api_key,
+        inputs.CreateApiKeyInput,
+        "ApiKey",
+        "Make a key for a caller.",
+        verb="create_api_key",
+        token=_token,
+    )
+    revoke_api_key = does(keys.revoke_api_key, inputs.ApiKeyInput, "ApiKey", "End a key at once.")
+    retry_job = done_by(_retry_job, inputs.JobInput, "Job", "Let a dead or cancelled job run again.", verb="retry_job")
+    cancel_job = done_by(_cancel_job, inputs.JobInput, "Job", "Take a waiting job out of the queue.", verb="cancel_job")
+    replay_webhook = does(
+        inbound.replay, inputs.WebhookInput, "WebhookEvent", "Apply a stored webhook once more.", verb="replay_webhook"
+    )
+    advance_clock = done_by(
+        _advance_clock,
+        inputs.AdvanceClockInput,
+        "Job",
+        "Move the sandbox's clock; only on one machine.",
+        verb="advance_clock",
+    )

@@ -1,0 +1,65 @@
+"""What can be asked without changing anything."""
+
+import strawberry
+
+from models.rules.states import Role
+from resolvers.reads.declare import Node, Where, all_rows, column, found, listed, looked_up, one, part
+from resolvers.reads.ids import known
+from schema.filters import UserBy
+from schema.types.quotes import booking_quotes, price_at
+
+_SUBJECT = Where("{row}.subject_id = {value}::uuid", known("*"))
+
+
+@strawberry.type(description="Who is asking.")
+class Viewer:
+    """The caller, as its key or token says."""
+
+    role: Role = column("What the caller is.")
+    name: str = column("What the caller's key is called.")
+    user = one("User", "The person the caller stands for.")
+
+
+@strawberry.type(description="Everything that can be read. Nothing a caller may not see is told from nothing at all.")
+class Query:
+    """The roots."""
+
+    viewer: Viewer = part("Who is asking.", "SELECT {viewer} AS user_id, {viewer.role} AS role, {viewer.name} AS name")
+    node = looked_up("Anything, by its id.", Node, many=False)
+    nodes = looked_up("Anything, by ids, in their order; null where there is nothing to see.", Node, many=True)
+    user = found("User", "A user.", by=UserBy)
+    users = listed("User", "Users.")
+    user_fields = all_rows("UserField", "The fields the operator collects of users.", order="{row}.name")
+    membership_type = found("MembershipType", "A membership type.")
+    membership_types = listed("MembershipType", "Membership types.")
+    membership = found("Membership", "A membership.")
+    memberships = listed("Membership", "Memberships.")
+    pricing_option = found("PricingOption", "A pricing option.")
+    pricing_options = listed("PricingOption", "Pricing options.")
+
+    price_at = strawberry.field(
+        resolver=price_at, description="What a pricing option costs at a centre on a day; null where either is unknown."
+    )
+    booking_quotes = strawberry.field(
+        resolver=booking_quotes,
+        description="What each way of paying for a course would take, side by side; null where either is unknown.",
+    )
+    centres = listed("Centre", "Centres.")
+    course = found("Course", "A course.")
+    courses = listed("Course", "Courses.")
+    booking = found("Booking", "A booking.")
+    bookings = listed("Booking", "Bookings.")
+    package = found("Package", "A package of credits.")
+    packages = listed("Package", "Packages of credits.")
+    invoice = found("Invoice", "A subscription invoice.")
+    invoices = listed("Invoice", "Subscription invoices.")
+    payment = found("Payment", "A payment.")
+    payments = listed("Payment", "Payments.")
+    mandates = listed("Mandate", "Direct debit instructions.")
+    job = found("Job", "A job.")
+    jobs = listed("Job", "Jobs.")
+    webhook_events = listed("WebhookEvent", "Events that providers sent.")
+    access_tokens = listed("AccessToken", "Leave to pass the gates.")
+    provider_settings = all_rows("ProviderSetting", "How providers are reached.", order="{row}.provider")
+    api_keys = listed("ApiKey", "The keys of callers.")
+    audit_trail = listed("AuditEntry", "Who changed a thing.", subject_id=(_SUBJECT, "The id of the thing."))

@@ -1,0 +1,56 @@
+"""The types, by area; importing this package declares all of them."""
+
+from schema.types.catalogue import (
+    Centre,
+    ClassType,
+    Coverage,
+    MembershipType,
+    PaymentOption,
+    PriceOverride,
+    PricingOption,
+    SettingGroup,
+)
+from schema.types.courses import Attendance, Booking, ClassSession, Course, CreditEntry, Package
+from schema.types.memberships import CardSubscription, Mandate, Membership
+from schema.types.operations import AccessToken, ApiKey, AuditEntry, Job, ProviderSetting, WebhookEvent
+from schema.types.payments import Allocation, AllocationShare, Invoice, InvoiceItem, Payment, Shipment
+from schema.types.people import ExternalLink, Notification, User, UserField
+from schema.types.shared import Money, NamedValue, Step
+
+TYPES = (
+    AccessToken,
+    Allocation,
+    AllocationShare,
+    ApiKey,
+    Attendance,
+    AuditEntry,
+    Booking,
+    CardSubscription,
+    Centre,
+    ClassSession,
+    ClassType,
+    Course,
+    Coverage,
+    CreditEntry,
+    ExternalLink,
+    Invoice,
+    InvoiceItem,
+    Job,
+    Mandate,
+    Membership,
+    MembershipType,
+    Notification,
+    Package,
+    Payment,
+    PaymentOption,
+    PriceOverride,
+    PricingOption,
+    ProviderSetting,
+    SettingGroup,
+    Shipment,
+    User,
+    UserField,
+    WebhookEvent,
+)
+
+__all__ = [*(each.__name__ for each in TYPES), "TYPES", "Money", "NamedValue", "Step"]

@@ -1,0 +1,115 @@
+"""Courses, who is in them, and the credits that pay for them."""
+
+from datetime import datetime
+
+from models.rules.booking import Basis, Method, Pricing
+from models.rules.invoicing import Mark
+from models.rules.states import AttendanceSource, BookingStatus, Owner
+from resolvers.reads.declare import Node, column, entity, many, one
+from schema.types.shared import Money, Step, money, steps
+
+
+@entity("course", "A run of classes sold as one.")
+class Course(Node):
+    """A course."""
+
+    name: str = column("Its name.")
+    centre = one("Centre", "Where it is held.")
+    class_type = one("ClassType", "The kind of its classes.")
+    pricing_option = one("PricingOption", "What it costs.")
+    pricing: Pricing = column("What joining late costs.")
+    per_class_basis: Basis = column("The classes its price is shared over.")
+    capacity: int = column("How many places it has.")
+    places_taken: int = column(
+        "How many places are taken.",
+        "(SELECT count(*) FROM booking b WHERE b.course_id = {row}.id"
+        " AND b.status IN ('AWAITING_PAYMENT', 'CONFIRMED'))",
+    )
+    owner: Owner = column("Where it is managed.")
+    external_ref: str | None = column("Its id there.")
+    starts_at: datetime | None = column(
+        "When its first class starts, deleted ones left out.",
+        "(SELECT min(s.starts_at) FROM class_session s WHERE s.course_id = {row}.id AND s.deleted_at IS NULL)",
+    )
+    sessions = many("ClassSession", "Its classes, deleted ones too.", on="course_id")
+    bookings = many("Booking", "Who booked it.", on="course_id")
+    created_at: datetime = column("When it was created.")
+
+
+@entity("class_session", "One class on one day.")
+class ClassSession(Node):
+    """A class session."""
+
+    course = one("Course", "The course it belongs to; null for a class of the practice system.")
+    class_type = one("ClassType", "Its kind.")
+    centre = one("Centre", "Where it is held.")
+    starts_at: datetime = column("When it starts.")
+    ends_at: datetime = column("When it ends.")
+    deleted_at: datetime | None = column("When it was deleted; it still counts in its course's price.")
+    source: AttendanceSource = column("Where it is managed.")
+    external_ref: str | None = column("Its id there.")
+    attendances = many("Attendance", "Who is expected or was seen.", on="class_session_id")
+
+
+@entity("attendance", "A person's place in a class.")
+class Attendance(Node):
+    """An attendance."""
+
+    class_session = one("ClassSession", "Which class.")
+    user = one("User", "Who.")
+    booking = one("Booking", "The booking that made it.")
+    membership = one("Membership", "The membership the person comes by.")
+    mark: Mark = column("How it stands.")
+    source: AttendanceSource = column("Who told of it.")
+    invoiced_elsewhere: bool = column("Whether an invoice that is not ours bills it.")
+    created_at: datetime = column("When it was first known.")
+    updated_at: datetime = column("When it last changed.")
+
+
+@entity("booking", "One person's booking of a course, at the price of that moment.")
+class Booking(Node):
+    """A booking."""
+
+    course = one("Course", "What was booked.")
+    user = one("User", "For whom.")
+    package = one("Package", "The credits it drew from.")
+    payment = one("Payment", "What was asked for it.", join="{row}.booking_id = {parent}.id")
+    method: Method = column("How it is paid.")
+    status: BookingStatus = column("Where it stands.")
+    credits: int = column("How many credits it drew.")
+    charge: Money = money("What is charged beside them.", "charge")
+    because: list[Step] = steps("How the price came about.")
+    attendances = many("Attendance", "The places it keeps.", on="booking_id")
+    created_at: datetime = column("When it was made.")
+    updated_at: datetime = column("When it last changed.")
+
+
+@entity("package", "A pack of credits of one person.")
+class Package(Node):
+    """A package."""
+
+    user = one("User", "Whose credits.")
+    name: str = column("Its name.")
+    class_type = one("ClassType", "The only kind of class they are good for; null for any.")
+    membership = one("Membership", "The membership it came with.")
+    balance: int = column(
+        "How many credits are left.",
+        "(SELECT coalesce(sum(e.delta), 0)::int FROM credit_entry e WHERE e.package_id = {row}.id)",
+    )
+    valid_from: datetime = column("The first instant it is valid.")
+    valid_until: datetime | None = column("The first instant it no longer is; null for no end.")
+    entries = many("CreditEntry", "Every movement of its credits.", on="package_id")
+    bookings = many("Booking", "The bookings that drew from it.", on="package_id")
+    created_at: datetime = column("When it was granted.")
+
+
+@entity("credit_entry", "A movement of credits, never changed afterwards.")
+class CreditEntry(Node):
+    """A credit entry."""
+
+    package = one("Package", "Whose balance it moves.")
+    booking = one("Booking", "The booking that drew it.")
+    reverses = one("CreditEntry", "The entry it gives back.", on="reverses_id")
+    delta: int = column("Credits added, or taken where below zero.")
+    reason: str = column("Why.")
+    created_at: datetime = column("When.")

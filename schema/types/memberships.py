@@ -1,0 +1,72 @@
+"""Memberships and what pays them."""
+
+from datetime import date, datetime
+
+from models.rules.lifecycle import STANDING, Status
+from models.rules.states import MandateStatus, Provider, SubscriptionStatus
+from resolvers.reads.declare import Node, column, entity, many, one
+from schema.enums import Availability
+from schema.scalars import URL
+from schema.types.shared import Money, money
+
+
+def _availability() -> str:
+    words = (f"WHEN '{status}' THEN '{each.coursepro.upper()}'" for status, each in STANDING.items() if each.coursepro)
+    return f"CASE {{row}}.status {' '.join(words)} END"
+
+
+@entity("membership", "One person's membership.")
+class Membership(Node):
+    """A membership."""
+
+    user = one("User", "Whose it is.")
+    type = one("MembershipType", "What was bought.")
+    centre = one("Centre", "Where it was bought.")
+    pricing_option = one("PricingOption", "The price it was bought at.")
+    mandate = one("Mandate", "The direct debit that pays it.")
+    subscription = one(
+        "CardSubscription", "The card subscription that pays it.", join="{row}.membership_id = {parent}.id"
+    )
+    status: Status = column("Where it stands.")
+    reason: str | None = column("Why it stands there, where that is not plain.")
+    availability: Availability | None = column("What the course system is told; null for nothing yet.", _availability())
+    amount: Money = money("What each cycle costs.")
+    starts_on: date = column("Its first day.")
+    ends_on: date | None = column("Its last day; null for no end.")
+    course_ref: str | None = column("The customer's course in the course system.")
+    version: int = column("Rises with each change of status.")
+    created_at: datetime = column("When it was bought.")
+    updated_at: datetime = column("When it last changed.")
+    payments = many("Payment", "What was asked for it.", on="membership_id")
+    invoices = many("Invoice", "Its subscription's invoices.", on="membership_id")
+    access_tokens = many("AccessToken", "The leave it gives to pass the gates.", on="membership_id")
+    credits = many("Package", "The credits it came with.", on="membership_id")
+
+
+@entity("mandate", "A direct debit instruction.")
+class Mandate(Node):
+    """A mandate."""
+
+    user = one("User", "Whose account is debited.")
+    provider: Provider = column("Who keeps the instruction.")
+    external_id: str | None = column("Its id there; null until it is signed.")
+    authorisation_url: URL | None = column("The page to sign it on.")
+    status: MandateStatus = column("Where it stands.")
+    created_at: datetime = column("When it was asked for.")
+    updated_at: datetime = column("When it last changed.")
+    memberships = many("Membership", "What it pays.", on="mandate_id")
+
+
+@entity("subscription", "A card subscription, mirrored from its provider.")
+class CardSubscription(Node):
+    """A subscription."""
+
+    provider: Provider = column("Where it is kept.")
+    external_id: str = column("Its id there.")
+    customer: str = column("The customer's id there.")
+    product: str = column("The product's id there.")
+    status: SubscriptionStatus = column("Where it stands there.")
+    user = one("User", "Whose it is, once that is sure.")
+    membership = one("Membership", "What it pays, once that is sure.")
+    created_at: datetime = column("When it was first seen.")
+    invoices = many("Invoice", "Its invoices.", on="subscription_id")

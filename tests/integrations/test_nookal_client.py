@@ -1,0 +1,306 @@
+"""Nookal behind PracticeSystem, against the sandbox process."""
+
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from datetime import UTC, date, datetime, timedelta
+from itertools import pairwise
+from typing import Any
+
+import pytest
+
+from integrations.nookal.client import Nookal
+from integrations.nookal.wire import next_page, rows
+from models.ports import OutcomeUnknown, OutgoingInvoice, ProviderError, RateLimited, Refused, ShippedItem, Unavailable
+from models.rules.facts import AttendanceSeen, ClassSeen
+from models.rules.invoicing import Mark
+from tests.integrations.conftest import Sandbox, StoppedClock
+from tests.sandbox.conftest import free_ports
+
+
+@pytest.fixture
+async def nookal(sandbox: Sandbox, clock: StoppedClock) -> AsyncIterator[Nookal]:
+    client = Nookal(
+        sandbox.credentials["nookal"]["api_key"],
+        clock,
+        api_base=sandbox.urls["nookal"],
+        location_id="1",
+        calls_per_second=0,
+        answer_seconds=0.7,
+    )
+    yield client
+    await client.close()
+
+
+class Clinic:
+    """A clinic in Melbourne: one class type, patients and classes as a test needs them."""
+
+    def __init__(self, sandbox: Sandbox) -> None:
+        self.sandbox = sandbox
+        self.class_type = self.do("add_class_type", name="Pilates", price="40.00", duration=60)["ID"]
+
+    def do(self, action: str, **arguments: Any) -> Any:
+        return self.sandbox.do("nookal", action, **arguments)
+
+    def patient(self, name: str = "Ada") -> str:
+        found: str = self.do("add_patient", first_name=name, last_name="Byron", email="ada@example.org")["ID"]
+        return found
+
+    def held(self, starts_at: str, *patients: str) -> str:
+        held: str = self.do("add_class", class_type=self.class_type, starts_at=starts_at)["ID"]
+        for patient in patients:
+            self.do("add_participant", class_id=held, patient_id=patient)
+        return held
+
+
+@pytest.fixture
+def clinic(sandbox: Sandbox) -> Clinic:
+    return Clinic(sandbox)
+
+
+async def seen(nookal: Nookal, since: datetime | None = None) -> list[list[Any]]:
+    return [list(page) async for page in nookal.changes(since)]
+
+
+# -- the diary ---------------------------------------------------------------------------------------------------------
+
+
+async def test_a_class_and_who_is_in_it(nookal: Nookal, clinic: Clinic, clock: StoppedClock) -> None:
+    patient = clinic.patient()
+    held = clinic.held("2026-02-10T09:30:00", patient)  # Melbourne summer time, +11:00
+    starts_at = datetime(2026, 2, 9, 22, 30, tzinfo=UTC)
+    assert await seen(nookal) == [
+        [
+            ClassSeen(
+                provider="NOOKAL",
+                external_id=held,
+                class_type_id=clinic.class_type,
+                class_type_name="Pilates",
+                starts_at=starts_at,
+                ends_at=starts_at + timedelta(hours=1),
+                seen_at=clock.at,
+            ),
+            AttendanceSeen(
+                provider="NOOKAL",
+                external_id=f"{held}:{patient}",
+                patient_id=patient,
+                session_id=held,
+                class_type_id=clinic.class_type,
+                class_name="Pilates",
+                location_id="1",
+                starts_at=starts_at,
+                ends_at=starts_at + timedelta(hours=1),
+                mark=Mark.BOOKED,
+                seen_at=clock.at,
+            ),
+        ]
+    ]
+
+
+@pytest.mark.parametrize(
+    ("flags", "mark"),
+    [
+        ({}, Mark.BOOKED),
+        ({"arrived": True}, Mark.ATTENDED),
+        ({"DNA": True}, Mark.DNA),
+        ({"cancelled": True}, Mark.CANCELLED),
+        ({"arrived": True, "cancelled": True}, Mark.CANCELLED),
+    ],
+)
+async def test_how_an_attendance_is_marked(nookal: Nookal, clinic: Clinic, flags: dict[str, bool], mark: Mark) -> None:
+    patient = clinic.patient()
+    held = clinic.held("2026-02-10T09:30:00", patient)
+    clinic.do("set_participant", class_id=held, patient_id=patient, **flags)
+    ((_, attendance),) = await seen(nookal)
+    assert (attendance.mark, attendance.invoiced, attendance.invoice_id) == (mark, False, None)
+
+
+async def test_an_attendance_invoiced_by_hand(nookal: Nookal, clinic: Clinic) -> None:
+    patient = clinic.patient()
+    held = clinic.held("2026-02-10T09:30:00", patient)
+    clinic.do("set_participant", class_id=held, patient_id=patient, invoiceGenerated=True)
+    ((_, attendance),) = await seen(nookal)
+    assert (attendance.mark, attendance.invoiced) == (Mark.BOOKED, True)
+
+
+async def test_a_class_called_off_is_called_off_for_everybody(nookal: Nookal, clinic: Clinic) -> None:
+    held = clinic.held("2026-02-10T09:30:00", clinic.patient(), clinic.patient("Bo"))
+    clinic.do("cancel_class", class_id=held)
+    ((called_off, *attendances),) = await seen(nookal)
+    assert called_off.cancelled
+    assert [one.mark for one in attendances] == [Mark.CANCELLED, Mark.CANCELLED]
+
+
+async def test_only_what_changed_since(nookal: Nookal, clinic: Clinic, sandbox: Sandbox) -> None:
+    patient = clinic.patient()
+    clinic.held("2026-02-10T09:30:00", patient)
+    later = clinic.held("2026-02-11T09:30:00", patient)
+    sandbox.advance(hours=1)
+    since = sandbox.now() - timedelta(minutes=1)
+    assert await seen(nookal, since) == []
+    clinic.do("set_participant", class_id=later, patient_id=patient, DNA=True)
+    ((held, attendance),) = await seen(nookal, since)
+    assert (held.external_id, attendance.mark) == (later, Mark.DNA)
+
+
+async def test_a_list_of_one_may_come_bare(nookal: Nookal, clinic: Clinic) -> None:
+    clinic.held("2026-02-10T09:30:00", clinic.patient())
+    clinic.do("bare_singletons")
+    ((_, attendance),) = await seen(nookal)
+    assert attendance.mark is Mark.BOOKED
+
+
+async def test_every_page_is_read(nookal: Nookal, clinic: Clinic, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("integrations.nookal.wire.PAGE_LENGTH", 2)
+    patients = [clinic.patient(f"P{number}") for number in range(5)]
+    classes = [clinic.held(f"2026-02-1{number}T09:30:00", *patients) for number in range(3)]
+    pages = await seen(nookal)
+    assert [page[0].external_id for page in pages] == classes
+    assert [[one.patient_id for one in page[1:]] for page in pages] == [patients] * 3
+
+
+async def test_a_class_over_the_change_of_the_clock_lasts_its_hour(nookal: Nookal, clinic: Clinic) -> None:
+    clinic.held("2026-10-04T01:30:00")  # at 2:00 Melbourne's clocks go to 3:00
+    ((held,),) = await seen(nookal)
+    assert held.starts_at == datetime(2026, 10, 3, 15, 30, tzinfo=UTC)
+    assert held.ends_at - held.starts_at == timedelta(hours=1)
+
+
+async def test_a_class_past_midnight_ends_the_next_day(nookal: Nookal, clinic: Clinic) -> None:
+    clinic.held("2026-02-10T23:30:00")
+    ((held,),) = await seen(nookal)
+    assert held.ends_at - held.starts_at == timedelta(hours=1)
+
+
+# -- invoices ----------------------------------------------------------------------------------------------------------
+
+
+def an_invoice(patient: str | None, *items: ShippedItem) -> OutgoingInvoice:
+    return OutgoingInvoice(
+        reference="DUE-000042",
+        customer_ref=patient,
+        customer_name="Ada Byron",
+        customer_email="ada@example.org",
+        currency="AUD",
+        issued_on=date(2026, 3, 1),
+        items=items or (ShippedItem("Pilates membership", 10000),),
+    )
+
+
+async def test_a_share_for_each_class(nookal: Nookal, clinic: Clinic, sandbox: Sandbox) -> None:
+    patient = clinic.patient()
+    classes = [clinic.held(f"2026-02-1{number}T09:30:00", patient) for number in range(3)]
+    shares = zip((3333, 3333, 3334), classes, strict=True)
+    invoice = an_invoice(patient, *(ShippedItem("Pilates", amount, held) for amount, held in shares))
+    assert await nookal.find_invoice(invoice) is None
+
+    number = await nookal.ship(invoice)
+    (added,) = sandbox.state_of("nookal.invoice")
+    assert number == added["ID"] == await nookal.find_invoice(invoice)
+    assert (added["patientID"], added["locationID"], added["date"]) == (patient, "1", "2026-03-01")
+    assert added["invoiceNotes"] == "DUE-000042"
+    assert [(one["total"], one["link"]["appt_id"], one["link"]["type"]) for one in added["entries"]] == [
+        ("33.33", classes[0], "Class"),
+        ("33.33", classes[1], "Class"),
+        ("33.34", classes[2], "Class"),
+    ]
+    attendances = [page[1] for page in await seen(nookal)]
+    assert [one.invoiced for one in attendances] == [True, True, True]
+
+
+async def test_without_a_class_it_is_one_ad_hoc_line(nookal: Nookal, clinic: Clinic, sandbox: Sandbox) -> None:
+    await nookal.ship(an_invoice(clinic.patient()))
+    (added,) = sandbox.state_of("nookal.invoice")
+    (entry,) = added["entries"]
+    assert (entry["name"], entry["total"], entry["link"]["type"]) == ("Pilates membership", "100.00", "AdHoc")
+
+
+async def test_a_reference_that_only_begins_alike_is_another(nookal: Nookal, clinic: Clinic) -> None:
+    patient = clinic.patient()
+    await nookal.ship(replace(an_invoice(patient), reference="DUE-0000421"))
+    assert await nookal.find_invoice(an_invoice(patient)) is None
+
+
+@pytest.mark.parametrize(
+    ("changed", "code"),
+    [
+        ({"customer_ref": None}, "PATIENT_UNLINKED"),
+        ({"customer_ref": "999999"}, "L005"),
+        ({"items": (ShippedItem("Pilates", 100, "999999"),)}, "CLASS_UNKNOWN"),
+    ],
+)
+async def test_what_is_refused(
+    nookal: Nookal, clinic: Clinic, sandbox: Sandbox, changed: dict[str, Any], code: str
+) -> None:
+    with pytest.raises(Refused) as refused:
+        await nookal.ship(replace(an_invoice(clinic.patient()), **changed))
+    assert refused.value.code == code
+    assert sandbox.state_of("nookal.invoice") == []
+
+
+@pytest.mark.parametrize(
+    ("kind", "raised", "added"),
+    [
+        ("500_before", OutcomeUnknown, 0),
+        ("500_after", OutcomeUnknown, 1),
+        ("html_502", OutcomeUnknown, 0),
+        ("timeout", OutcomeUnknown, 0),
+        ("drop_answer", OutcomeUnknown, 1),
+        ("429", RateLimited, 0),
+    ],
+)
+async def test_a_lost_answer_is_looked_for_not_repeated(
+    nookal: Nookal, clinic: Clinic, sandbox: Sandbox, kind: str, raised: type[ProviderError], added: int
+) -> None:
+    invoice = an_invoice(clinic.patient())
+    sandbox.post("/faults", provider="nookal", path="/addInvoice$", kind=kind, seconds=1.5)
+    with pytest.raises(ProviderError) as failed:
+        await nookal.ship(invoice)
+    assert type(failed.value) is raised
+    calls = [one for one in sandbox.get("/calls?provider=nookal") if one["path"].endswith("/addInvoice")]
+    assert (len(calls), len(sandbox.state_of("nookal.invoice"))) == (1, added)
+
+    found = await nookal.find_invoice(invoice)
+    assert (found is not None) == bool(added)
+    assert (found or await nookal.ship(invoice)) == sandbox.state_of("nookal.invoice")[0]["ID"]
+    assert len(sandbox.state_of("nookal.invoice")) == 1
+
+
+@pytest.mark.parametrize("kind", ["500_before", "html_502", "timeout", "drop_answer"])
+async def test_a_read_that_stays_unanswered_is_unavailable(nookal: Nookal, sandbox: Sandbox, kind: str) -> None:
+    sandbox.post("/faults", provider="nookal", kind=kind, times=3, seconds=1.5)
+    with pytest.raises(Unavailable):
+        await seen(nookal)
+    assert await seen(nookal) == []
+
+
+async def test_a_wrong_key_is_refused(sandbox: Sandbox, clock: StoppedClock) -> None:
+    stranger = Nookal("wrong", clock, api_base=sandbox.urls["nookal"], calls_per_second=0)
+    with pytest.raises(Refused) as refused:
+        await seen(stranger)
+    assert refused.value.code == "L003"
+    await stranger.close()
+
+
+async def test_nobody_listens(clock: StoppedClock) -> None:
+    dead = Nookal("key", clock, api_base=f"http://127.0.0.1:{free_ports(1)[0]}", location_id="1", calls_per_second=0)
+    with pytest.raises(Unavailable):
+        await dead.ship(an_invoice("1"))
+    await dead.close()
+
+
+async def test_it_does_not_ask_too_often(sandbox: Sandbox, clock: StoppedClock) -> None:
+    slow = Nookal("nookal_key", clock, api_base=sandbox.urls["nookal"], calls_per_second=5)
+    for _ in range(2):
+        await seen(slow)
+    instants = [datetime.fromisoformat(one["at"]) for one in sandbox.get("/calls?provider=nookal")]
+    gaps = [later - earlier for earlier, later in pairwise(instants)]
+    assert len(gaps) == 3
+    assert min(gaps) > timedelta(seconds=0.15)
+    await slow.close()
+
+
+def test_the_page_after_this_one_stands_in_either_place() -> None:
+    assert next_page({"settings": {"currentPage": 1, "nextPage": 2}}) == "2"
+    assert next_page({"details": {"currentPage": "1", "nextPage": "2"}, "settings": {"nextPage": None}}) == "2"
+    assert next_page({"settings": {"nextPage": None}, "details": {}}) is None
+    assert rows({"data": {"results": {"classes": None}}}, "classes") == []
