@@ -114,7 +114,6 @@ def build(settings: Settings) -> "Starlette":
     return Starlette(
         routes=[
             *webhook_routes(registry, store),
-            *coursepro_routes(registry, store, clock.now),
             *coursepro_routes(registry, store, clock),
             Route("/healthz", healthz),
             Route("/readyz", readyz),

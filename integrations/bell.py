@@ -42,16 +42,25 @@ class ArqBell:
             retry=Retry(NoBackoff(), 0),
         )
         self._redis = ArqRedis(pool_or_conn=pool, job_serializer=dumps, job_deserializer=loads)
+        self._ringing: set[asyncio.Future[None]] = set()
 
     async def ring(self, wakes: Sequence[tuple[UUID, int]]) -> None:
         """(job id, wake number) pairs -> a worker looks at each row; within a second, or not at all."""
         try:
             async with asyncio.timeout(RING_SECONDS):
-                for job_id, wake in wakes:
-                    await self._redis.enqueue_job(RUN_JOB, str(job_id), _job_id=f"{job_id}:{wake}")
+                # redis-py may lose a cancellation: the call runs to its end, only the waiting stops
+                ringing = asyncio.ensure_future(self._enqueue(wakes))
+                self._ringing.add(ringing)
+                ringing.add_done_callback(self._ringing.discard)
+                await asyncio.shield(ringing)
         except (RedisError, OSError) as away:
             log.warning("bell not rung", error=type(away).__name__, jobs=len(wakes))
 
+    async def _enqueue(self, wakes: Sequence[tuple[UUID, int]]) -> None:
+        for job_id, wake in wakes:
+            await self._redis.enqueue_job(RUN_JOB, str(job_id), _job_id=f"{job_id}:{wake}")
+
     async def close(self) -> None:
         """Give the connections back."""
+        await asyncio.gather(*self._ringing, return_exceptions=True)
         await self._redis.aclose(close_connection_pool=True)

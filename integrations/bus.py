@@ -8,9 +8,10 @@ import asyncio
 import json
 import re
 from collections import deque
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import Any, TypeVar
 
 import structlog
 from redis.asyncio import ConnectionPool, Redis
@@ -25,9 +26,12 @@ KEPT_EVENTS = 100_000
 KNOWN_SECONDS = 86_400
 WAITING_EVENTS = 256
 PAGE = 500
+HANDED_OVER_AT_ONCE = 64
+BREATH_SECONDS = 0.02
 BLOCK_MILLISECONDS = 5_000
 LONGEST_PAUSE_SECONDS = 2.0
 _CURSOR = re.compile(r"\d{1,15}-\d{1,15}", re.ASCII)
+T = TypeVar("T")
 log = structlog.get_logger("dueflow.bus")
 
 # KEYS: stream. ARGV: events kept, seconds an id is known, then an id and a body per event. An id known already is
@@ -69,9 +73,11 @@ class _Reader:
     stirred: asyncio.Event = field(default_factory=asyncio.Event)
 
     def give(self, event: LiveEvent) -> None:
+        if self.over is not None or event.topic not in self.topics:
+            return
         if len(self.waiting) >= WAITING_EVENTS:
             self.let_go(SlowConsumer())
-        elif event.topic in self.topics:
+        else:
             self.waiting.append(event)
             self.stirred.set()
 
@@ -108,6 +114,7 @@ class RedisBus:
         self._readers: set[_Reader] = set()
         self._last: str | None = None
         self._loop: asyncio.Task[None] | None = None
+        self._calls: set[asyncio.Future[Any]] = set()
 
     async def start(self) -> None:
         """Begin to read; returns at once also where Redis is away."""
@@ -115,9 +122,10 @@ class RedisBus:
 
     async def stop(self) -> None:
         """Read no more, and give the connections back."""
-        if self._loop is not None:
+        while self._loop is not None and not self._loop.done():
             self._loop.cancel()
-            await asyncio.gather(self._loop, return_exceptions=True)
+            await asyncio.wait((self._loop,), timeout=0.2)
+        await asyncio.gather(*self._calls, return_exceptions=True)
         await self._redis.aclose(close_connection_pool=True)
 
     async def ping(self) -> None:
@@ -130,14 +138,17 @@ class RedisBus:
             await self._append_all([part for event in events for part in (event.id, _packed(event))])
 
     async def cursor(self) -> str:
-        """The newest entry, to resume from; a stream without entries gets a mark. Raises RedisError."""
-        return await self._append_all(["", ""])
+        """The newest entry this process has read, or else the newest there is: the place to resume from.
+
+        A stream without entries gets a mark. Raises RedisError.
+        """
+        return self._last or await self._newest()
 
     async def events(self, topics: frozenset[str], after: str | None) -> AsyncGenerator[LiveEvent, None]:
         """Events of `topics` from now on, or after a cursor. Raises CursorExpired, SlowConsumer, RedisError."""
         reader, seen = _Reader(topics), after
         try:
-            while seen is not None:
+            while seen is not None and seen != self._last:
                 page = await self._after(seen)
                 for entry in page:
                     seen = entry.cursor
@@ -161,12 +172,12 @@ class RedisBus:
         if not _CURSOR.fullmatch(seen):
             raise CursorExpired
         while True:
-            raw = await self._redis.xrange(STREAM, min=f"({seen}", count=PAGE)
+            raw = await self._whole(self._redis.xrange(STREAM, min=f"({seen}", count=PAGE))
             page = [_unpacked(cursor, fields) for cursor, fields in raw]
             for before, entry in zip([seen, *(entry.cursor for entry in page)], page, strict=False):
                 if entry.before != before:
                     raise CursorExpired
-            newest = page[-1].cursor if page else await self.cursor()
+            newest = page[-1].cursor if page else await self._newest()
             if page or newest == seen:
                 return page
             if _place(newest) < _place(seen):
@@ -186,10 +197,10 @@ class RedisBus:
 
     async def _read_once(self) -> None:
         if self._last is None:
-            self._last = await self.cursor()
-        answer = await self._redis.xread({STREAM: self._last}, count=PAGE, block=BLOCK_MILLISECONDS)
+            self._last = await self._newest()
+        answer = await self._redis.xread({STREAM: self._last}, count=HANDED_OVER_AT_ONCE, block=BLOCK_MILLISECONDS)
         if not answer:
-            if _place(await self.cursor()) < _place(self._last):
+            if _place(await self._newest()) < _place(self._last):
                 self._begin_anew()
             return
         for cursor, fields in answer[0][1]:
@@ -200,15 +211,28 @@ class RedisBus:
             if entry.event is not None:
                 for reader in self._readers:
                     reader.give(entry.event)
+        if any(len(reader.waiting) > WAITING_EVENTS // 2 for reader in self._readers):
+            # a burst is no reason to let a reader go: it gets a moment, the others lose no more than that
+            await asyncio.sleep(BREATH_SECONDS)
 
     def _begin_anew(self) -> None:
         self._last = None
         for reader in self._readers:
             reader.let_go(CursorExpired())
 
+    async def _newest(self) -> str:
+        return await self._append_all(["", ""])
+
     async def _append_all(self, parts: list[str]) -> str:
-        newest: str = await self._append(keys=[STREAM], args=[KEPT_EVENTS, KNOWN_SECONDS, *parts])
+        newest: str = await self._whole(self._append(keys=[STREAM], args=[KEPT_EVENTS, KNOWN_SECONDS, *parts]))
         return newest
+
+    async def _whole(self, call: Awaitable[T]) -> T:
+        # redis-py loses a cancellation that comes while it connects: the call runs to its end, only the waiting stops
+        running = asyncio.ensure_future(call)
+        self._calls.add(running)
+        running.add_done_callback(self._calls.discard)
+        return await asyncio.shield(running)
 
 
 def _place(cursor: str) -> tuple[int, int]:

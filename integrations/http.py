@@ -15,6 +15,7 @@ again. Bodies, query strings and headers are never logged: they hold names, keys
 """
 
 import json
+import logging
 import time
 from decimal import Decimal
 from email.utils import parsedate_to_datetime
@@ -34,6 +35,8 @@ SHOWN_OF_AN_ANSWER = 200
 NOT_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.UnsupportedProtocol)
 
 _log = structlog.get_logger(__name__)
+# It would log whole addresses, and a search by e-mail stands in a query string.
+logging.getLogger("httpx").setLevel(logging.WARNING)
 
 
 class Effect(Enum):
@@ -42,10 +45,10 @@ class Effect(Enum):
     READ = Unavailable
     WRITE = OutcomeUnknown
 
-    def lost(self, message: str) -> ProviderError:
+    def lost(self, message: str, code: str = "NO_ANSWER") -> ProviderError:
         """The answer was lost -> the error of the tree above."""
         error: type[ProviderError] = self.value
-        return error(message, code="NO_ANSWER")
+        return error(message, code=code)
 
 
 class Http:

@@ -38,7 +38,7 @@ class Mail:
         message = EmailMessage()
         message["From"], message["To"], message["Subject"] = self._sender, email, " ".join(subject.split())
         message["Message-ID"] = f"<{hashlib.sha256(key.encode()).hexdigest()[:32]}@{domain}>"
-        message.set_content(text)
+        message.set_content(text, cte="quoted-printable")  # a server may not take eight bits
         await asyncio.to_thread(self._deliver, message)
 
     def _deliver(self, message: EmailMessage) -> None:

@@ -1,4 +1,15 @@
-"""Which providers are set up: rows of `provider_setting` -> the clients behind the ports. Only it names a vendor."""
+"""Which providers are set up: rows of `provider_setting` -> the clients behind the ports. Only it names a vendor.
+
+Settings a row may hold beside the ones it must (`models.actions.settings.NEEDED`):
+
+| provider   | setting                                                                                        |
+|------------|------------------------------------------------------------------------------------------------|
+| all        | answer_seconds (10)                                                                            |
+| all but CP | api_base (the vendor's own address)                                                            |
+| GOCARDLESS | redirect_uri: where a payer returns to from the signing page                                   |
+| NOOKAL     | location_id of invoices that name none, timezone of locations without, calls_per_second (2)    |
+| XERO       | identity_base, scopes, tax_type (the account's), line_amount_types (Inclusive)                 |
+"""
 
 import asyncio
 import os

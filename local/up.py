@@ -75,6 +75,7 @@ class Machine:
             "DUEFLOW_SANDBOX_ADMIN": self.sandbox,
             "DUEFLOW_SANDBOX_CONFIG": str(self.folder.path / "sandbox.json"),
             "DUEFLOW_RUN_KEYS": str(self.folder.keys_file),
+            "NO_PROXY": "127.0.0.1,localhost",
             "PYTHONUNBUFFERED": "1",
         }
 

@@ -58,9 +58,17 @@ def done_by(run: Does, takes: type, subject: str, description: str, *, verb: str
             written.reset(jobs)
         return answer
 
-    resolve.__annotations__ = {"info": Info, "input": takes, "return": answers}
+    resolve.__annotations__ = {"info": Info, "input": _own(takes, f"{name}Input"), "return": answers}
     resolve.__name__ = verb
     return strawberry.mutation(resolver=resolve, description=description)
+
+
+def _own(takes: type, name: str) -> type:
+    """The input type under the mutation's own name, where several mutations take the same."""
+    if takes.__name__ == name:
+        return takes
+    described = takes.__strawberry_definition__.description  # type: ignore[attr-defined]  # an input class
+    return strawberry.input(type(name, (takes,), {"__doc__": takes.__doc__}), description=described)
 
 
 def decoded(asked: Any) -> dict[str, Any]:

@@ -10,6 +10,7 @@ HANDLERS: dict[str, Handler] = {
     "courses.push_membership": memberships.push,
     "inbox.apply": news.apply_webhook,
     "invoices.bill_off_due": invoices.bill_off_due,
+    "invoices.respread": invoices.respread,
     PUBLISH: news.publish,
     "memberships.move_due": memberships.move_due,
     "mandates.start": memberships.start_mandate,

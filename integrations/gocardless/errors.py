@@ -5,7 +5,8 @@
 | no connection, no answer, HTML, 5xx, unknown kind    | Unavailable | OutcomeUnknown               |
 | 429                                                  | RateLimited | RateLimited                  |
 | key used before                                      |             | IdempotentCreationConflict.. |
-| 400, 401, 403, 404, 409, 422                         | Refused     | Refused                      |
+| 401, 403: our token, not the payer                   | Unavailable | Unavailable                  |
+| 400, 404, 409, 422                                   | Refused     | Refused                      |
 
 The library repeats a create three times with the same key, so its last error says nothing of the first attempt: a
 connection refused at the end may follow a payment made at the beginning.
@@ -18,7 +19,7 @@ import requests
 from gocardless_pro import errors
 
 from integrations.http import Effect
-from models.ports import ProviderError, RateLimited, Refused
+from models.ports import ProviderError, RateLimited, Refused, Unavailable
 
 # An `invalid_state` without a list of reasons makes the library fail with a TypeError.
 RAISED = (errors.GoCardlessProError, requests.RequestException, TypeError)
@@ -26,12 +27,11 @@ Conflict = errors.IdempotentCreationConflictError
 WINDOW_SECONDS = 60  # so many requests a minute; the exception does not carry the header that says how long is left
 SERVER_FAILED = 500
 
+_OUR_TOKEN = (errors.AuthenticationError, errors.PermissionsError)
 _REFUSALS = (
     errors.ValidationFailedError,
     errors.InvalidApiUsageError,
     errors.InvalidStateError,
-    errors.AuthenticationError,
-    errors.PermissionsError,
 )
 
 
@@ -40,6 +40,8 @@ def mapped(error: Exception, effect: Effect) -> ProviderError:
     if isinstance(error, errors.RateLimitError):
         left = WINDOW_SECONDS - time.time() % WINDOW_SECONDS
         return RateLimited("GoCardless was asked too often.", retry_after=left)
+    if isinstance(error, _OUR_TOKEN):
+        return Unavailable(f"GoCardless: {error}", code="CREDENTIALS")
     if isinstance(error, _REFUSALS) and int(error.code or 0) < SERVER_FAILED:
         return Refused(f"GoCardless: {error}", code=reason(error))
     return effect.lost(f"GoCardless did not answer usefully ({type(error).__name__}).")

@@ -13,7 +13,7 @@ from zoneinfo import ZoneInfo
 from integrations.http import ANSWER_SECONDS, Effect
 from integrations.nookal.wire import API_BASE, CALLS_PER_SECOND, Wire, rows
 from models.ports import Clock, OutgoingInvoice, Refused, ShippedItem
-from models.rules.facts import AttendanceSeen, ClassSeen, Fact
+from models.rules.facts import AttendanceSeen, Fact
 from models.rules.invoicing import Mark
 from models.rules.money import decimal_text
 from models.rules.states import Provider
@@ -62,7 +62,7 @@ class Nookal:
                 in_it: list[Fact] = []
                 async for participants in self._wire.pages("getClassParticipants", "participants", appt_id=held["ID"]):
                     in_it += [_attendance(held, one, self._zone(zones, held), seen_at) for one in participants]
-                yield [_class(held, self._zone(zones, held), seen_at), *in_it]
+                yield in_it
 
     async def _zones(self) -> dict[str, str | None]:
         found: dict[str, str | None] = {}
@@ -124,20 +124,6 @@ def _patient(invoice: OutgoingInvoice) -> str:
     if invoice.customer_ref is None:
         raise Refused(f"{invoice.customer_name} is linked to no patient.", code="PATIENT_UNLINKED")
     return invoice.customer_ref
-
-
-def _class(held: Json, zone: ZoneInfo, seen_at: datetime) -> ClassSeen:
-    starts_at, ends_at = _times(held, zone)
-    return ClassSeen(
-        provider=WHO,
-        external_id=str(held["ID"]),
-        class_type_id=str(held["appointmentTypeID"]),
-        class_type_name=held["appointmentType"],
-        starts_at=starts_at,
-        ends_at=ends_at,
-        seen_at=seen_at,
-        cancelled=_set(held, "cancelled"),
-    )
 
 
 def _attendance(held: Json, participant: Json, zone: ZoneInfo, seen_at: datetime) -> AttendanceSeen:

@@ -6,7 +6,11 @@
 | no answer, 5xx, unreadable answer       | Unavailable | OutcomeUnknown |
 | 409: the key's first request still runs | Unavailable | OutcomeUnknown |
 | 429                                     | RateLimited | RateLimited    |
-| 400, 401, 402, 403, 404                 | Refused     | Refused        |
+| 401, 403: our key, not the payer        | Unavailable | Unavailable    |
+| 400, 402, 404                           | Refused     | Refused        |
+
+A 500 in Stripe's own words is kept under the request's key and would be answered again: its code is ANSWERED_ERROR. A
+gateway's 502 to 504 is not, and the request may still be running, so the same key must be used again.
 """
 
 from collections.abc import Awaitable
@@ -20,6 +24,7 @@ from models.ports import ProviderError, RateLimited, Refused, Unavailable
 
 T = TypeVar("T")
 RETRY_AFTER_SECONDS = 2.0  # Stripe limits by the second and does not say when to come back
+OUR_KEY = (401, 403)
 CONFLICT = 409
 SERVER_FAILED = 500
 
@@ -53,6 +58,10 @@ def mapped(error: stripe.StripeError, effect: Effect) -> ProviderError:
         case stripe.APIConnectionError():
             return effect.lost("Stripe did not answer.")
     status = error.http_status or SERVER_FAILED
+    if status in OUR_KEY:
+        return Unavailable(_said(error), code="CREDENTIALS")
+    if status == SERVER_FAILED and error.error is not None:
+        return effect.lost(_said(error), "ANSWERED_ERROR")
     if status >= SERVER_FAILED or status == CONFLICT or status < 400:
         return effect.lost(_said(error))
     return Refused(_said(error), code=error.code or _code(error) or f"HTTP_{status}")

@@ -17,6 +17,7 @@ from models.rules.facts import (
     InvoiceLineSeen,
     InvoiceSeen,
     PaymentCancelled,
+    PaymentChargedBack,
     PaymentFailed,
     PaymentSubmitted,
     PaymentSucceeded,
@@ -56,6 +57,22 @@ def payment(intent: Json, occurred_at: datetime) -> PaymentNews | None:
         external_id=intent["id"],
         occurred_at=occurred_at,
         cause=failure(intent) if fact is PaymentFailed else intent.get("cancellation_reason"),
+    )
+
+
+def dispute(disputed: Json, intent: Json, occurred_at: datetime) -> PaymentChargedBack | PaymentSucceeded | None:
+    """A dispute whose money moved, and its payment intent -> ours again once it is won, taken back until then."""
+    ours = (intent.get("metadata") or {}).get("payment_id")
+    if ours is None:
+        return None
+    won = disputed["status"] == "won"
+    fact = PaymentSucceeded if won else PaymentChargedBack
+    return fact(
+        payment_reference=ours,
+        provider=WHO,
+        external_id=intent["id"],
+        occurred_at=occurred_at,
+        cause=None if won else disputed.get("reason"),
     )
 
 

@@ -66,6 +66,14 @@ class StripeWebhooks:
         """Payment intent -> what became of our payment."""
         return [facts.payment(await self._account.intent(object_id), occurred_at)]
 
+    async def dispute(self, object_id: str, occurred_at: datetime) -> Sequence[Fact | None]:
+        """Dispute whose money was withdrawn or given back -> what that makes of our payment (R12)."""
+        disputed = await self._account.fetch(self._account.v1.disputes.retrieve_async, object_id)
+        intent = facts.reference(disputed.get("payment_intent"))
+        if intent is None:
+            return []
+        return [facts.dispute(disputed, await self._account.intent(intent), occurred_at)]
+
     async def checkout(self, object_id: str, occurred_at: datetime) -> Sequence[Fact | None]:
         """Checkout session -> the finished checkout, and the subscription it sold."""
         v1 = self._account.v1
@@ -161,6 +169,8 @@ EXACTLY: dict[str, Translate | None] = {
     "checkout.session.completed": StripeWebhooks.checkout,
     "checkout.session.async_payment_succeeded": StripeWebhooks.checkout,
     "charge.refunded": StripeWebhooks.charge,
+    "charge.dispute.funds_withdrawn": StripeWebhooks.dispute,  # an inquiry alone moves no money
+    "charge.dispute.funds_reinstated": StripeWebhooks.dispute,
     "invoice.upcoming": None,  # a forecast, without an object
 }
 BEGINNING: dict[str, Translate] = {
@@ -184,8 +194,8 @@ def _signed(body: bytes, header: str | None, secret: str) -> bool:
         stripe.WebhookSignature.verify_header(body, header, secret, TOLERANCE_SECONDS)
     except (stripe.SignatureVerificationError, ValueError, TypeError):
         return False  # the last two: a body that is not UTF-8, a signature that is not ASCII
-    stamps = [int(part[2:]) for part in (header or "").split(",") if part.startswith("t=")]
-    return max(stamps) <= time.time() + TOLERANCE_SECONDS
+    stamp = next(part[2:] for part in (header or "").split(",") if part.startswith("t="))
+    return int(stamp) <= time.time() + TOLERANCE_SECONDS
 
 
 def _reduced(event: Any) -> ReceivedEvent:

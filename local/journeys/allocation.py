@@ -3,7 +3,7 @@
 from datetime import datetime, timedelta
 
 from local.caller import Json
-from local.journeys.stage import Stage, told
+from local.journeys.stage import Stage
 
 RENEWED = timedelta(hours=2)  # the card provider charges a renewal an hour after the period began
 
@@ -79,12 +79,11 @@ async def end_periods(stage: Stage, subscribed: Json) -> Json:
         await stage.move_clock(first_end + timedelta(days=7) + RENEWED)
         second = await stage.until("the second invoice to be shipped twice", lambda: _shipped(stage, user, 1))
         stage.say(f"A period without a class: {second['allocation']['kind']}, shipped as {_ids(second)}.")
-        for event in watch.told:
-            stage.say(f"    {told(event)}")
+        kinds = await stage.heard(watch, "invoice", first["id"], "InvoiceBilledOff", *["InvoiceShipped"] * 2)
     references = [first["shipments"][0]["reference"], second["shipments"][0]["reference"]]
     practice = [each for each in await stage.held("nookal.invoice") if each["invoiceNotes"] in references]
     books = [each for each in await stage.held("xero.invoice") if each["InvoiceNumber"] in references]
-    return {"first": first, "second": second, "nookal": practice, "xero": books}
+    return {"first": first, "second": second, "nookal": practice, "xero": books, "events": kinds}
 
 
 def _ids(invoice: Json) -> str:

@@ -4,7 +4,7 @@ from datetime import timedelta
 from typing import Any
 
 from local.caller import Json
-from local.journeys.stage import Stage, kinds_about, raw, told
+from local.journeys.stage import Stage, raw
 
 BOOKING = """
 query ($id: ID!) {
@@ -81,14 +81,7 @@ async def book_with_credits(stage: Stage, credits_held: int) -> Json:
             return found if found["status"] == "CONFIRMED" else None
 
         booking = await stage.until("the booking to be confirmed by the card provider's webhook", settled)
-
-        async def heard() -> list[str] | None:
-            kinds = kinds_about(watch, "booking", booked["id"])
-            return kinds if "BookingConfirmed" in kinds else None
-
-        kinds = await stage.until("the live event of the confirmation", heard)
-        for event in watch.told:
-            stage.say(f"    {told(event)}")
+        kinds = await stage.heard(watch, "booking", booked["id"], "BookingMade", "BookingConfirmed")
     intents = [each for each in await stage.held("stripe.payment_intent") if _ours(each, booking)]
     stage.say(f"{booking['status']}; {booking['package']['balance']} credits left; card charged {len(intents)} time.")
     return {"payload": payload, "booking": booking, "events": kinds, "intents": intents}

@@ -3,7 +3,7 @@
 from datetime import timedelta
 
 from local.caller import Json
-from local.journeys.stage import Stage, kinds_about, raw, told
+from local.journeys.stage import Stage, raw
 
 MEMBERSHIP = """
 query ($id: ID!) {
@@ -122,18 +122,7 @@ async def fail_and_make_good(stage: Stage, membership_id: str) -> Json:
         )
         await stage.until("CoursePro to say Active", lambda: _availability(stage, membership_id, "active"))
         stage.say("Paid after all: ACTIVE here, Active in CoursePro, a new token is open.")
-
-        async def heard() -> list[str] | None:
-            kinds = kinds_about(watch, "membership", membership_id)
-            return (
-                kinds
-                if kinds.count("MembershipStatusChanged") == 2 and kinds[-1] == "MembershipStatusChanged"
-                else None
-            )
-
-        kinds = await stage.until("both live events", heard)
-        for event in watch.told:
-            stage.say(f"    {told(event)}")
+        kinds = await stage.heard(watch, "membership", membership_id, *["MembershipStatusChanged"] * 2)
     return {"suspended": suspended, "again": again, "active": active, "notifications": noticed, "events": kinds}
 
 
@@ -173,7 +162,7 @@ async def _notified(stage: Stage, membership_id: str) -> list[Json] | None:
 
 
 async def _availability(stage: Stage, membership_id: str, word: str) -> bool | None:
-    for course in await stage.held("coursepro.course"):
-        if raw(membership_id) in (course.get("id"), course.get("membership_id")):
+    for course in await stage.held("coursepro.customers_course"):
+        if course["id"] == raw(membership_id):
             return True if course["availability"] == word else None
     return None

@@ -44,6 +44,7 @@ class Stage:
     coursepro_key: str
     say: Callable[[str], None]
     disturb: Callable[[str], Awaitable[None]] = nothing
+    hears: bool = True  # False where the disturbance takes the live stream away
 
     async def happens(self, provider: str, action: str, **given: Any) -> Json:
         """Something happens at a provider."""
@@ -106,8 +107,25 @@ class Stage:
     @asynccontextmanager
     async def watching(self, *topics: str) -> AsyncIterator[Watch]:
         """Live events of these topics, told as they come."""
+        if not self.hears:
+            yield Watch()
+            return
         async with self.caller.watching(EVENTS, topics=list(topics)) as watch:
             yield watch
+
+    async def heard(self, watch: Watch, thing: str, global_id: str, *kinds: str) -> list[str]:
+        """Wait until these kinds of events about a thing came, and no others since -> all that came."""
+        if not self.hears:
+            return []
+
+        async def look() -> list[str] | None:
+            came = kinds_about(watch, thing, global_id)
+            return came if all(came.count(kind) >= kinds.count(kind) for kind in kinds) else None
+
+        came = await self.until(f"the live events {', '.join(kinds)}", look)
+        for event in watch.told:
+            self.say(f"    {told(event)}")
+        return came
 
 
 def raw(global_id: str) -> str:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from uuid import UUID
 
-from models.actions import invoices
+from models.actions import allocations
 from models.actions.transaction import repeated
 from models.actions.unit import Unit, unit
 from models.actions.users import user_of
@@ -30,7 +30,7 @@ async def attendances_seen(facts: Sequence[AttendanceSeen], *, acting: str, at: 
                 user_id, starts = moments
                 changed.setdefault(user_id, set()).update(starts)
         for user_id in sorted(changed):
-            await invoices.reallocate_around(work, user_id, sorted(changed[user_id]))
+            await allocations.reallocate_around(work, user_id, sorted(changed[user_id]))
     return sum(len(starts) for starts in changed.values())
 
 

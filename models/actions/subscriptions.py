@@ -4,7 +4,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from models.actions import memberships
+from models.actions import allocations, memberships
 from models.actions.unit import Unit, unit
 from models.actions.users import user_of
 from models.rules.facts import CheckoutCompleted, SubscriptionSeen
@@ -152,3 +152,4 @@ async def _keep_membership(work: Unit, row: Subscription) -> None:
         cause = Cause.PAYMENT_MADE_GOOD
     if cause:
         await memberships.move(work, membership, cause, because=(f"subscription {row.status}",))
+    await allocations.give_to_owner(work, row)

@@ -6,6 +6,7 @@ from typing import Any
 from uuid import UUID
 
 from models.actions.unit import unit
+from models.rules.events import UserLinked
 from models.rules.matching import normalised_email
 from models.rules.refusals import Code, Refusal
 from models.rules.states import LinkState, Provider
@@ -77,6 +78,7 @@ async def link_external(
         link = await ExternalLink.create(
             user_id=user_id, provider=provider, kind=kind, external_id=external_id, evidence=dict(evidence or {})
         )
+        work.emit(UserLinked(user_id=user_id))
         if provider is Provider.NOOKAL:
             # what the practice told of this patient before we knew whose it is has to be read again
             await Job.filter(key="practice.poll").update(payload={})

@@ -7,6 +7,13 @@ from models.rules.lifecycle import Status
 
 
 @dataclass(frozen=True, slots=True)
+class UserLinked:
+    """A user was tied to their record in another system (R55, R103)."""
+
+    user_id: UUID
+
+
+@dataclass(frozen=True, slots=True)
 class MembershipStatusChanged:
     """A membership moved (R4, R58)."""
 
@@ -112,7 +119,8 @@ class InvoiceShipped:
 
 
 Event = (
-    MembershipStatusChanged
+    UserLinked
+    | MembershipStatusChanged
     | AccessGranted
     | AccessRevoked
     | BookingMade
@@ -144,6 +152,7 @@ TOPIC: dict[type, str] = {  # the live topic an event is told on; events left ou
 }
 
 REACTIONS: dict[type, tuple[str, ...]] = {  # event -> the jobs written with it, in one transaction
+    UserLinked: ("invoices.respread",),
     MembershipStatusChanged: ("courses.push_membership",),
     PaymentDue: ("payments.collect",),
     PaymentMissed: ("notifications.payment_failed",),

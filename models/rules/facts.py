@@ -194,20 +194,6 @@ class AttendeesPosted:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ClassSeen:
-    """A class as the practice has it now: of which type, and when (R93)."""
-
-    provider: str
-    external_id: str
-    class_type_id: str
-    class_type_name: str
-    starts_at: datetime
-    ends_at: datetime
-    seen_at: datetime
-    cancelled: bool = False
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class AttendanceSeen:
     """A patient's place in a class as the practice has it now (R103-R105); `invoice_id` is any invoice's on it."""
 
@@ -239,6 +225,5 @@ Fact = (
     | InvoiceSeen
     | CourseEnded
     | AttendeesPosted
-    | ClassSeen
     | AttendanceSeen
 )

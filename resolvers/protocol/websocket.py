@@ -188,13 +188,14 @@ class GraphQLOverWebSocket:
             request = asked(payload)
         except Rejected as no:
             raise Close(4400, str(no)) from None
-        task = asyncio.create_task(self._operate(socket, operation, request, socket.viewer))
+        full = len(socket.operations) >= OPERATIONS_PER_SOCKET
+        task = asyncio.create_task(self._operate(socket, operation, request, socket.viewer, full=full))
         socket.operations[operation] = task
 
-    async def _operate(self, socket: Socket, operation: str, request: Asked, viewer: Viewer) -> None:
+    async def _operate(self, socket: Socket, operation: str, request: Asked, viewer: Viewer, *, full: bool) -> None:
         context = Context(viewer, self._deployment, uuid4().hex)
         try:
-            if len(socket.operations) > OPERATIONS_PER_SOCKET:
+            if full:
                 raise Rejected(429, "THROTTLED", f"A socket carries {OPERATIONS_PER_SOCKET} operations at once.")
             prepared = self._engine.documents.prepare(request.query)
             chosen = prepared.chosen(request.operation_name)

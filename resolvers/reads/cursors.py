@@ -3,11 +3,11 @@
 They are made by SQL and checked here, so both sides of the signature stand in this file.
 """
 
-import base64
-import binascii
 import hashlib
 import hmac
+from collections.abc import Sequence
 from functools import lru_cache
+from uuid import UUID
 
 import orjson
 
@@ -23,22 +23,26 @@ def keys(secret: bytes, scope: str) -> tuple[bytes, bytes]:
     return bytes(byte ^ 0x36 for byte in key), bytes(byte ^ 0x5C for byte in key)
 
 
-def sql(values: str, inner: str, outer: str) -> str:
-    """SQL of the sort values (comma separated texts) and of the two paddings -> SQL of the cursor."""
-    payload = f"convert_to(json_build_array({values})::text, 'UTF8')"
+def sql(columns: Sequence[str], inner: str, outer: str) -> str:
+    """SQL of the sort values, the id last, and of the two paddings -> SQL of the cursor."""
+    if len(columns) == 1:  # a lone id needs no list around it
+        payload = f"uuid_send({columns[0]})"
+    else:
+        listed = ", ".join(f"{column}::text" for column in columns)
+        payload = f"convert_to(json_build_array({listed})::text, 'UTF8')"
     mac = f"sha256({outer}::bytea || sha256({inner}::bytea || {payload}))"
-    return f"translate(encode(substr({mac}, 1, {_MAC}) || {payload}, 'base64'), E'+/=\\n', '-_')"
+    return f"encode(substr({mac}, 1, {_MAC}) || {payload}, 'hex')"
 
 
 def read(cursor: str, secret: bytes, scope: str) -> list[str]:
     """A cursor -> its sort values. Raises BadInput INVALID_CURSOR for another scope's or a made-up one."""
     try:
-        raw = base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True)
-    except (binascii.Error, ValueError):
+        raw = bytes.fromhex(cursor)
+    except ValueError:
         raw = b""
     inner, outer = keys(secret, scope)
     mac = hashlib.sha256(outer + hashlib.sha256(inner + raw[_MAC:]).digest()).digest()[:_MAC]
     if not hmac.compare_digest(mac, raw[:_MAC]):
         raise BadInput("This cursor belongs to another list, order or filter.", "INVALID_CURSOR")
-    values: list[str] = orjson.loads(raw[_MAC:])
+    values: list[str] = [str(UUID(bytes=raw[_MAC:]))] if len(raw) == _MAC + 16 else orjson.loads(raw[_MAC:])
     return values

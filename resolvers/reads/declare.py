@@ -97,7 +97,7 @@ def looked_up(description: str, node: type, *, many: bool) -> Any:
 
 def loaded(target: str, description: str, attribute: str | None = None) -> Any:
     """A field of a payload or event: the thing whose uuid stands in `attribute` (by default `<field>_id`)."""
-    return told(Loaded(target, attribute), description, graphql_type=Later(target) | None)
+    return told(Loaded(target, attribute), description, default=None, graphql_type=Later(target) | None)
 
 
 def where(

@@ -140,7 +140,7 @@ class Page:
 
     def _cursor(self, row: str) -> str:
         inner, outer = (self._compiler.bind(self._padding(side)) for side in (0, 1))
-        return cursors.sql(", ".join(f"{row}.{step.column}::text" for step in self._steps), inner, outer)
+        return cursors.sql([f"{row}.{step.column}" for step in self._steps], inner, outer)
 
     def _padding(self, side: int) -> Ask:
         secret = self._compiler.secret

@@ -1,5 +1,6 @@
 """Runs compiled reads: whole operations as finished bytes, or trees of dicts for graphql-core to walk."""
 
+import hmac
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 from uuid import UUID
@@ -64,8 +65,8 @@ class Reader:
         self.pool = pool
         self.secret = secret
         self._admit = admit or self._parsed
-        self._operations: Recent[tuple[str, str | None, Audience], Operation | None] = Recent(2000)
-        self._selections: Recent[tuple[Any, ...], tuple[Sequence[FieldNode], Plans[Statement]]] = Recent(2000)
+        self._operations: Recent[tuple[str, str | None, Audience], Operation | None] = Recent(1000)
+        self._selections: Recent[tuple[Any, ...], tuple[Sequence[FieldNode], Plans[Statement]]] = Recent(1000)
 
     @classmethod
     async def open(
@@ -80,12 +81,12 @@ class Reader:
             database_url,
             min_size=2,
             max_size=10,
-            statement_cache_size=500,
+            statement_cache_size=100,
             max_cacheable_statement_size=0,
             reset=_nothing,  # sessions are never changed, so there is nothing to put back
             server_settings=_SESSION,
         )
-        return cls(schema, pool, secret.encode(), admit)
+        return cls(schema, pool, hmac.digest(secret.encode(), b"cursors", "sha256"), admit)
 
     async def close(self) -> None:
         """Let the connections go."""
@@ -126,15 +127,10 @@ class Reader:
 
     async def load(self, type_name: str, key: UUID | None, info: Resolving) -> Any:
         """A thing by its uuid, as much of it as the field of `info` selects -> a tree of dicts, or None."""
-        text = await self.render(type_name, key, info)
-        return orjson.loads(text)
-
-    async def render(self, type_name: str, key: UUID | None, info: Resolving) -> str:
-        """As `load`, as finished JSON text."""
         if key is None:
-            return "null"
-        return await self._fetch(
-            info, type_name, lambda compiler: compiler.loading(type_name, info.field_nodes), subject=key
+            return None
+        return orjson.loads(
+            await self._fetch(info, type_name, lambda compiler: compiler.loading(type_name, info.field_nodes), key)
         )
 
     async def sees(self, type_name: str, key: UUID, viewer: Viewer) -> bool:

@@ -7,7 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import AsyncIterator, Iterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -43,9 +43,9 @@ class Api:
     """A served API and the keys to it."""
 
     url: str
+    member: User
+    stranger: User
     keys: dict[str, str] = field(default_factory=dict)
-    member: User | None = None
-    stranger: User | None = None
 
     @property
     def socket_url(self) -> str:
@@ -115,14 +115,13 @@ def served(database_url: str, redis_url: str, secret_key: str) -> Iterator[str]:
     }
     argv = ["uvicorn", "app:app", "--host", "127.0.0.1", "--port", str(port), "--ws", "websockets-sansio"]
     argv += ["--loop", "uvloop", "--http", "httptools", "--ws-max-size", "65536", "--ws-per-message-deflate", "false"]
-    with AsyncExitStack():
-        process = subprocess.Popen([sys.executable, "-m", *argv], cwd=ROOT, env={**os.environ, **settings})
-        try:
-            _wait_for(url, process)
-            yield url
-        finally:
-            process.terminate()
-            process.wait(10)
+    process = subprocess.Popen([sys.executable, "-m", *argv], cwd=ROOT, env={**os.environ, **settings})
+    try:
+        _wait_for(url, process)
+        yield url
+    finally:
+        process.terminate()
+        process.wait(10)
 
 
 def _wait_for(url: str, process: "subprocess.Popen[bytes]") -> None:
@@ -139,12 +138,16 @@ def _wait_for(url: str, process: "subprocess.Popen[bytes]") -> None:
 @pytest_asyncio.fixture(scope="module")
 async def api(served: str, database: str) -> Api:
     """The served API, a key per role, a member with a key and a stranger."""
-    made = Api(served)
     now = datetime.now(UTC)
-    made.member = await User.create(name="Mia Member", email="mia@example.test")
-    made.stranger = await User.create(name="Sam Stranger", email="sam@example.test")
+    member, stranger = [
+        await User.create(
+            first_name=name, last_name="Test", email=f"{name}@example.test", email_key=f"{name}@example.test"
+        )
+        for name in ("mia", "sam")
+    ]
+    made = Api(served, member, stranger)
     for role in Role:
-        user_id = made.member.id if role is Role.MEMBER else None
+        user_id = member.id if role is Role.MEMBER else None
         _, made.keys[role.value] = await create_api_key(
             name=role.value.lower(), role=role, acting="test", at=now, user_id=user_id
         )

@@ -53,7 +53,7 @@ def sample() -> Callable[[str], Any]:
 def an_order(**fields: Any) -> Collection:
     """A collection of 25.00 GBP due on the first of March 2026, under a key of its own."""
     number = next(_NUMBERS)
-    given = {
+    given: dict[str, Any] = {
         "payment_id": uuid4(),
         "key": f"payment:{number}:{uuid4()}",
         "amount": 2500,

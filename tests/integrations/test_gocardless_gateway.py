@@ -194,11 +194,11 @@ async def test_nobody_listens(order: Collection) -> None:
         await dead.collect(order)
 
 
-async def test_a_wrong_token_is_refused(sandbox: Sandbox) -> None:
+async def test_a_wrong_token_is_ours_to_mend_and_no_payers_failure(sandbox: Sandbox) -> None:
     stranger = DirectDebits("wrong", api_base=sandbox.urls["gocardless"])
-    with pytest.raises(Refused) as refused:
+    with pytest.raises(Unavailable) as refused:
         await stranger.payment("PM1")
-    assert refused.value.code == "access_token_invalid"
+    assert refused.value.code == "CREDENTIALS"
 
 
 async def test_the_event_loop_is_not_held_up(debits: DirectDebits, sandbox: Sandbox, order: Collection) -> None:

@@ -18,7 +18,7 @@ OFFICIAL = "gocardless_official/"
     ("body", "status", "read", "write", "code"),
     [
         ("invalid_api_usage_error.json", 400, Refused, Refused, "invalid_api_usage"),
-        ("insufficient_permission.json", 403, Refused, Refused, "insufficient_permissions"),
+        ("insufficient_permission.json", 403, Unavailable, Unavailable, "CREDENTIALS"),
         ("rate_limit_exceeded.json", 429, RateLimited, RateLimited, "RATE_LIMITED"),
         ("gocardless_error.json", 500, Unavailable, OutcomeUnknown, "NO_ANSWER"),
     ],

@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
+import respx
 import stripe
 
 from integrations.stripe import facts
@@ -17,6 +18,8 @@ from models.rules.facts import (
     CheckoutCompleted,
     InvoiceSeen,
     PaymentCancelled,
+    PaymentChargedBack,
+    PaymentFact,
     PaymentFailed,
     PaymentSucceeded,
     SubscriptionSeen,
@@ -426,6 +429,39 @@ def test_the_vendors_payment_intent_and_session(sample: Callable[[str], Any]) ->
         payment_reference="p1", provider="STRIPE", external_id=intent["id"], occurred_at=AT, cause="duplicate"
     )
     assert facts.checkout(sample("stripe_openapi_fixtures/checkout.session.json"), AT) is None
+
+
+@pytest.mark.parametrize(
+    ("status", "kind", "cause"),
+    [
+        ("needs_response", PaymentChargedBack, "fraudulent"),
+        ("lost", PaymentChargedBack, "fraudulent"),
+        ("won", PaymentSucceeded, None),
+    ],
+)
+@pytest.mark.parametrize("event_type", ["charge.dispute.funds_withdrawn", "charge.dispute.funds_reinstated"])
+async def test_a_dispute_takes_the_money_back_until_it_is_won(
+    reader: StripeWebhooks,
+    sample: Callable[[str], Any],
+    respx_mock: respx.MockRouter,
+    event_type: str,
+    status: str,
+    kind: type[PaymentFact],
+    cause: str | None,
+) -> None:
+    """The sandbox has no disputes: the vendor's own sample stands in."""
+    disputed = sample("stripe_openapi_fixtures/dispute.json") | {
+        "id": "du_1",
+        "status": status,
+        "reason": "fraudulent",
+        "payment_intent": "pi_1",
+    }
+    intent = sample("stripe_openapi_fixtures/payment_intent.json") | {"id": "pi_1", "metadata": {"payment_id": "p1"}}
+    respx_mock.get("http://127.0.0.1:1/v1/disputes/du_1").respond(json=disputed)
+    respx_mock.get("http://127.0.0.1:1/v1/payment_intents/pi_1").respond(json=intent)
+    assert await reader.facts(thin(event_type, "du_1", created=int(AT.timestamp()))) == [
+        kind(payment_reference="p1", provider="STRIPE", external_id="pi_1", occurred_at=AT, cause=cause)
+    ]
 
 
 def test_the_types_cared_for_are_the_vendors(sample: Callable[[str], Any]) -> None:

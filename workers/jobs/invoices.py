@@ -25,6 +25,11 @@ async def bill_off_due(work: Work) -> None:
             log.info("invoice not billed off", invoice=str(invoice_id), code=refusal.code.value)
 
 
+async def respread(work: Work) -> None:
+    """Spread a user's invoices anew."""
+    await invoices.respread(UUID(work.job.payload["user_id"]), acting=work.acting, at=work.now)
+
+
 async def ship_to_practice(work: Work) -> None:
     """Create the itemised invoice in the practice system, once (R89)."""
     await _ship(work, Provider.NOOKAL, await work.providers.practice())

@@ -28,7 +28,7 @@ def lister(kind: str, url: str) -> Any:
     def list_them(account: Account, params: Json) -> Json:
         equal = {name: value for name, value in params.items() if name not in (*PAGING, "created")}
         found = account.newest_first(kind, **equal)
-        return page([one for one in found if within(one["created"], params.get("created", {}))], params, url)
+        return page([one for one in found if within(one.get("created", 0), params.get("created", {}))], params, url)
 
     return list_them
 

@@ -1,11 +1,11 @@
 """A small leisure centre in a database of the module's own, and two ways to ask about it."""
 
-from collections.abc import AsyncIterator, Iterator
-from dataclasses import dataclass, field
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from inspect import isawaitable
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, ClassVar
 from uuid import UUID
 
 import asyncpg
@@ -39,7 +39,6 @@ from models.tables.payment import Payment
 from models.tables.pricing import PriceOverride, PricingOption
 from models.tables.setting import ApiKey, ProviderSetting
 from models.tables.user import ExternalLink, User, UserField
-from resolvers.reads.ids import encode
 from resolvers.reads.run import Reader
 from resolvers.viewer import Viewer
 from schema.root import schema as whole_schema
@@ -53,60 +52,62 @@ def at(day: int, hour: int = 18) -> datetime:
     return datetime(2026, 1, day, hour, tzinfo=UTC)
 
 
-def gid(type_name: str, number: int) -> str:
-    """The global id of the row with this number."""
-    return encode(type_name, UUID(int=number))
-
-
 def a(role: words.Role, user_id: UUID | None = None, *scopes: str) -> Viewer:
     """A caller."""
     return Viewer(role, user_id, UUID(int=9000), role.value.lower(), frozenset(scopes))
 
 
-ADMIN, FINANCE, DESK = a(words.Role.ADMIN), a(words.Role.FINANCE), a(words.Role.FRONT_DESK)
-PARTNER, PARTNER_MONEY = a(words.Role.PARTNER), a(words.Role.PARTNER, None, "money:read")
-MEMBER = a(words.Role.MEMBER, ANN)
 VIEWERS = {
-    "admin": ADMIN,
-    "finance": FINANCE,
-    "desk": DESK,
-    "partner": PARTNER,
-    "partner_money": PARTNER_MONEY,
-    "member": MEMBER,
+    "admin": a(words.Role.ADMIN),
+    "finance": a(words.Role.FINANCE),
+    "desk": a(words.Role.FRONT_DESK),
+    "partner": a(words.Role.PARTNER),
+    "partner_money": a(words.Role.PARTNER, None, "money:read"),
+    "member": a(words.Role.MEMBER, ANN),
 }
+
+
+class Counting(asyncpg.Connection):  # type: ignore[misc]  # asyncpg is untyped
+    """A connection that remembers what was asked of it."""
+
+    sent: ClassVar[list[str]] = []
+
+    async def fetchval(self, query: str, *args: Any, **options: Any) -> Any:
+        """As usual."""
+        self.sent.append(query)
+        return await super().fetchval(query, *args, **options)
 
 
 @dataclass
 class Asker:
-    """Asks by plans (`answer`) and by graphql-core's walk over the same trees (`walk`), and counts statements."""
+    """Asks by plans (`answer`) and by graphql-core's walk over trees (`walk`), as one of the viewers."""
 
     reader: Reader
     schema: strawberry.Schema
-    statements: list[str] = field(default_factory=list)
 
-    async def answer(self, query: str, viewer: Viewer = ADMIN, **variables: Any) -> str | None:
+    async def answer(self, query: str, viewer: str = "admin", **variables: Any) -> str | None:
         """The finished body, None where graphql-core has to answer."""
-        body = await self.reader.answer(query, variables, None, viewer)
+        body = await self.reader.answer(query, variables, None, VIEWERS[viewer])
         return None if body is None else body.decode()
 
-    async def data(self, query: str, viewer: Viewer = ADMIN, **variables: Any) -> Any:
+    async def data(self, query: str, viewer: str = "admin", **variables: Any) -> Any:
         """The data of the finished body."""
         body = await self.answer(query, viewer, **variables)
         assert body is not None, f"not covered by plans: {query}"
         return orjson.loads(body)["data"]
 
-    async def walk(self, query: str, viewer: Viewer = ADMIN, **variables: Any) -> str:
+    async def walk(self, query: str, viewer: str = "admin", **variables: Any) -> str:
         """The same body made by graphql-core. Raises the first error."""
         data, errors = await self.result(query, viewer, **variables)
         for error in errors:
             raise error
         return orjson.dumps({"data": data}).decode()
 
-    async def result(self, query: str, viewer: Viewer = ADMIN, **variables: Any) -> tuple[Any, list[GraphQLError]]:
+    async def result(self, query: str, viewer: str = "admin", **variables: Any) -> tuple[Any, list[GraphQLError]]:
         """What graphql-core answers, errors and all."""
         document = parse(query)
         assert not (wrong := validate(self.schema._schema, document)), wrong
-        context = SimpleNamespace(viewer=viewer, reader=self.reader, clock=SimpleNamespace(now=lambda: NOON))
+        context = SimpleNamespace(viewer=VIEWERS[viewer], reader=self.reader, clock=SimpleNamespace(now=lambda: NOON))
         result = execute(self.schema._schema, document, variable_values=variables, context_value=context)
         done = await result if isawaitable(result) else result
         return done.data, list(done.errors or ())
@@ -123,7 +124,9 @@ async def ask(database_url: str) -> AsyncIterator[Asker]:
     await invoices()
     await operations()
     connection = await asyncpg.connect(database_url)
-    tables = await connection.fetch("SELECT table_name FROM information_schema.columns WHERE column_name = 'updated_at'")
+    tables = await connection.fetch(
+        "SELECT table_name FROM information_schema.columns WHERE column_name = 'updated_at'"
+    )
     for (table,) in tables:
         await connection.execute(f"UPDATE {table} SET created_at = $1, updated_at = $1", NOON)
     await connection.close()
@@ -134,17 +137,29 @@ async def ask(database_url: str) -> AsyncIterator[Asker]:
 
 
 @pytest.fixture
-def counted(ask: Asker) -> Iterator[list[str]]:
-    """The statements the reader sends during one test."""
-    sent: list[str] = []
-    ask.statements = sent
-    yield sent
-    ask.statements = []
+async def counted(ask: Asker, database_url: str) -> AsyncIterator[Asker]:
+    """An asker whose statements are remembered."""
+    pool = await asyncpg.create_pool(database_url, min_size=1, connection_class=Counting)
+    Counting.sent.clear()
+    yield Asker(Reader(whole_schema, pool, b"a key for cursors"), whole_schema)
+    await pool.close()
+
+
+@pytest.fixture
+def sent(counted: Asker) -> list[str]:
+    """The statements of the counted asker."""
+    return Counting.sent
+
+
+@pytest.fixture
+def viewers() -> dict[str, Viewer]:
+    """One caller of each kind; the member is Ann."""
+    return VIEWERS
 
 
 async def people() -> None:
     """Ann and Ben."""
-    for number, first, last in ((1, "Ann", "O\"Neil"), (2, "Ben", "Ågren")):
+    for number, first, last in ((1, "Ann", 'O"Neil'), (2, "Ben", "Ågren")):
         email = f"{first}@Example.org"
         await User.create(
             id=UUID(int=number), first_name=first, last_name=last, email=email, email_key=email.lower(),
@@ -155,7 +170,11 @@ async def people() -> None:
             external_id=f"cus_{number}", evidence={"email": "same"},
         )  # fmt: skip
         await Notification.create(
-            id=UUID(int=20 + number), user_id=UUID(int=number), kind="PAYMENT_FAILED", cause=f"payment {number}", text="…"
+            id=UUID(int=20 + number),
+            user_id=UUID(int=number),
+            kind="PAYMENT_FAILED",
+            cause=f"payment {number}",
+            text="…",
         )
     await UserField.create(id=UUID(int=30), name="allergy", label="Allergies")
 
@@ -163,7 +182,9 @@ async def people() -> None:
 async def catalogue() -> None:
     """A centre in a group, a price with an override, a membership type and a class type."""
     await SettingGroup.create(id=UUID(int=40), name="Shire")
-    await Centre.create(id=UUID(int=41), name="North", zone="Europe/London", currency="GBP", setting_group_id=UUID(int=40))
+    await Centre.create(
+        id=UUID(int=41), name="North", zone="Europe/London", currency="GBP", setting_group_id=UUID(int=40)
+    )
     await Centre.create(id=UUID(int=42), name="East", zone="Asia/Tokyo", currency="JPY")
     await PricingOption.create(
         id=UUID(int=50), name="Swimming", option_type=pricing.OptionType.STANDARD,
@@ -178,7 +199,9 @@ async def catalogue() -> None:
         id=UUID(int=53), name="Gold", integration=pricing.Integration.NONE, kind=pricing.MembershipKind.ONGOING
     )
     await PaymentOption.create(id=UUID(int=54), membership_type_id=UUID(int=53), pricing_option_id=UUID(int=50))
-    await Coverage.create(id=UUID(int=55), membership_type_id=UUID(int=53), class_type_id=UUID(int=52), covered_from=at(1))
+    await Coverage.create(
+        id=UUID(int=55), membership_type_id=UUID(int=53), class_type_id=UUID(int=52), covered_from=at(1)
+    )
 
 
 async def memberships() -> None:
@@ -187,7 +210,12 @@ async def memberships() -> None:
         id=UUID(int=60), user_id=ANN, provider=words.Provider.GOCARDLESS, external_id="MD1",
         authorisation_url="https://pay.example/1", status=words.MandateStatus.ACTIVE,
     )  # fmt: skip
-    for number, user, status in ((61, ANN, "ACTIVE"), (62, ANN, "SUSPENDED"), (63, ANN, "PENDING"), (64, BEN, "ACTIVE")):
+    for number, user, status in (
+        (61, ANN, "ACTIVE"),
+        (62, ANN, "SUSPENDED"),
+        (63, ANN, "PENDING"),
+        (64, BEN, "ACTIVE"),
+    ):
         await Membership.create(
             id=UUID(int=number), user_id=user, membership_type_id=UUID(int=53), centre_id=UUID(int=41),
             pricing_option_id=UUID(int=50), mandate_id=UUID(int=60) if user == ANN else None, amount=2000 + number,
@@ -239,8 +267,9 @@ async def courses() -> None:
 async def invoices() -> None:
     """Ben's invoice, allocated twice and shipped once."""
     await Invoice.create(
-        id=UUID(int=100), provider=words.Provider.STRIPE, external_id="in_1", number="A-1", subscription_id=UUID(int=75),
-        membership_id=UUID(int=64), user_id=BEN, status=words.InvoiceStatus.PAID, currency="GBP", amount_paid=10000,
+        id=UUID(int=100), provider=words.Provider.STRIPE, external_id="in_1", number="A-1",
+        subscription_id=UUID(int=75), membership_id=UUID(int=64), user_id=BEN, status=words.InvoiceStatus.PAID,
+        currency="GBP", amount_paid=10000,
         period_start=at(1, 0), period_end=at(31, 0),
     )  # fmt: skip
     await InvoiceItem.create(
@@ -260,20 +289,33 @@ async def invoices() -> None:
 async def operations() -> None:
     """Ann's job and the machine's own, a webhook, an audit entry, a key and a provider's set-up."""
     await Job.create(
-        id=UUID(int=110), kind="payments.collect", key="collect:70", user_id=ANN, state=words.JobState.DEAD, attempts=12,
-        error_code="REFUSED", error="no funds", done_count=1, total_count=2,
+        id=UUID(int=110), kind="payments.collect", key="collect:70", user_id=ANN, state=words.JobState.DEAD,
+        attempts=12, error_code="REFUSED", error="no funds", done_count=1, total_count=2,
     )  # fmt: skip
     await Job.create(id=UUID(int=111), kind="nookal.poll", key="poll:1")
     await InboxEvent.create(
-        id=UUID(int=115), provider=words.Provider.STRIPE, event_id="evt_1", event_type="invoice.paid", body={"id": "evt_1"}
+        id=UUID(int=115),
+        provider=words.Provider.STRIPE,
+        event_id="evt_1",
+        event_type="invoice.paid",
+        body={"id": "evt_1"},
     )
     await AuditEntry.create(
         id=UUID(int=116), actor="key:desk", verb="link", subject_type="Subscription", subject_id=UUID(int=75),
         before={"user": None}, after={"user": "2"}, because=["a person said so"], at=NOON,
     )  # fmt: skip
     await ApiKey.create(
-        id=UUID(int=117), name="desk", public_part="abc", secret_hash="0" * 64, role=words.Role.FRONT_DESK, scopes=["a", "b"]
+        id=UUID(int=117),
+        name="desk",
+        public_part="abc",
+        secret_hash="0" * 64,
+        role=words.Role.FRONT_DESK,
+        scopes=["a", "b"],
     )
     await ProviderSetting.create(
-        id=UUID(int=118), provider=words.Provider.XERO, settings={"tenant_id": "t"}, secrets="sealed", hints={"key": "…1234"}
+        id=UUID(int=118),
+        provider=words.Provider.XERO,
+        settings={"tenant_id": "t"},
+        secrets="sealed",
+        hints={"key": "…1234"},
     )

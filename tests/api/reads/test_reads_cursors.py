@@ -1,0 +1,135 @@
+"""Paging: forwards and backwards, in any order, nothing lost and nothing doubled, and cursors that cannot be bent."""
+
+from datetime import date
+from typing import Any
+from uuid import UUID
+
+import pytest
+
+from models.rules.lifecycle import Status
+from models.tables.membership import Membership
+from resolvers.reads.ids import encode
+
+ANN = UUID(int=1)
+ORDERS = {
+    "as made": "",
+    "newest first": "[{field: CREATED_AT, direction: DESC}]",
+    "one column, with ties": "[{field: STARTS_ON, direction: ASC}]",
+    "one column, falling": "{field: STARTS_ON, direction: DESC}",
+    "two directions": "[{field: STARTS_ON, direction: DESC}, {field: CREATED_AT, direction: ASC}]",
+    "nothing after the id counts": "[{field: CREATED_AT, direction: ASC}, {field: STARTS_ON, direction: DESC}]",
+}
+
+
+@pytest.fixture(scope="module")
+async def many(ask: Any) -> Any:
+    """Twenty-three more memberships of Ann's that begin on five days."""
+    for number in range(1000, 1023):
+        await Membership.create(
+            id=UUID(int=number), user_id=ANN, membership_type_id=UUID(int=53), centre_id=UUID(int=41), amount=1,
+            currency="GBP", status=Status.EXPIRED, starts_on=date(2025, 1, 1 + number % 5),
+        )  # fmt: skip
+    return ask
+
+
+def page(order: str, arguments: str) -> str:
+    ordered = f", orderBy: {order}" if order else ""
+    return (
+        f"query($cursor: String) {{ memberships({arguments}, filter: {{status: EXPIRED}}{ordered}) {{ edges {{ cursor"
+        " node { id } } pageInfo { hasNextPage hasPreviousPage startCursor endCursor } totalCount } }"
+    )
+
+
+async def ids_of(ask: Any, order: str) -> list[str]:
+    data = await ask.data(page(order, "first: 100, after: $cursor"))
+    return [edge["node"]["id"] for edge in data["memberships"]["edges"]]
+
+
+@pytest.mark.parametrize("order", ORDERS.values(), ids=ORDERS)
+async def test_pages_forward_and_backward_are_the_list(order: str, many: Any) -> None:
+    whole = await ids_of(many, order)
+    assert len(set(whole)) == 23
+    for sides in (("first", "after", "hasNextPage", "endCursor"), ("last", "before", "hasPreviousPage", "startCursor")):
+        size, bound, more, end = sides
+        pages: list[list[str]] = []
+        cursor, going = None, True
+        while going:
+            asked = page(order, f"{size}: 5, {bound}: $cursor")
+            found = (await many.data(asked, cursor=cursor))["memberships"]
+            assert found["totalCount"] == 23
+            pages.append([edge["node"]["id"] for edge in found["edges"]])
+            assert found["pageInfo"]["startCursor"] == found["edges"][0]["cursor"]
+            assert found["pageInfo"]["endCursor"] == found["edges"][-1]["cursor"]
+            back = "hasPreviousPage" if size == "first" else "hasNextPage"
+            assert found["pageInfo"][back] is (cursor is not None)
+            cursor, going = found["pageInfo"][end], found["pageInfo"][more]
+        assert [len(each) for each in pages] == [5, 5, 5, 5, 3]
+        assert [each for one in (pages if size == "first" else reversed(pages)) for each in one] == whole
+
+
+async def test_both_bounds_leave_what_lies_between(many: Any) -> None:
+    query = (
+        "query($a: String, $b: String) { memberships(first: 100, after: $a, before: $b, filter: {status: EXPIRED})"
+        " { edges { cursor node { id } } pageInfo { hasNextPage hasPreviousPage } } }"
+    )
+    edges = (await many.data(query))["memberships"]["edges"]
+    found = (await many.data(query, a=edges[4]["cursor"], b=edges[9]["cursor"]))["memberships"]
+    assert found["edges"] == edges[5:9]
+    assert found["pageInfo"] == {"hasNextPage": True, "hasPreviousPage": True}
+
+
+async def test_rows_that_come_and_go_neither_hide_nor_double_others(many: Any) -> None:
+    order = "[{field: STARTS_ON, direction: ASC}]"
+    whole = await ids_of(many, order)
+    first = (await many.data(page(order, "first: 5, after: $cursor")))["memberships"]
+    await Membership.create(
+        id=UUID(int=999), user_id=ANN, membership_type_id=UUID(int=53), centre_id=UUID(int=41), amount=1,
+        currency="GBP", status=Status.EXPIRED, starts_on=date(2024, 1, 1),
+    )  # fmt: skip
+    await Membership.filter(id=UUID(int=1000)).delete()
+    gone = encode("Membership", UUID(int=1000))
+    cursor = first["pageInfo"]["endCursor"]
+    second = (await many.data(page(order, "first: 100, after: $cursor"), cursor=cursor))["memberships"]
+    assert [edge["node"]["id"] for edge in second["edges"]] == [each for each in whole[5:] if each != gone]
+
+
+async def test_a_cursor_fits_its_own_list_order_and_filter_alone(many: Any) -> None:
+    query = page("", "first: 1, after: $cursor")
+    cursor = (await many.data(query))["memberships"]["edges"][0]["cursor"]
+    assert await many.answer(query, cursor=cursor) is not None
+    raw = bytearray.fromhex(cursor)
+    raw[-3] ^= 1
+    bent = raw.hex()
+    for asked, given in (
+        (query, bent),
+        (query, cursor[:-4]),
+        (query.replace("EXPIRED", "ACTIVE"), cursor),
+        (page("[{field: STARTS_ON, direction: ASC}]", "first: 1, after: $cursor"), cursor),
+        ("query($cursor: String) { users(after: $cursor) { nodes { id } } }", cursor),
+    ):
+        assert await many.answer(asked, cursor=given) is None
+        _, (error,) = await many.result(asked, cursor=given)
+        assert error.extensions == {"code": "INVALID_CURSOR"}
+
+
+async def test_a_filter_in_a_variable_has_the_same_cursors_as_one_in_the_document(many: Any) -> None:
+    cursor = (await many.data(page("", "first: 1, after: $cursor")))["memberships"]["edges"][0]["cursor"]
+    query = (
+        "query($f: MembershipFilter, $n: Int, $c: String) { memberships(filter: $f, first: $n, after: $c)"
+        " { edges { cursor } } }"
+    )
+    data = await many.data(query, f={"status": ["EXPIRED"]}, n=1)
+    assert data["memberships"]["edges"] == [{"cursor": cursor}]
+    assert await many.answer(query, f={"status": ["EXPIRED"]}, c=cursor) is not None
+    assert await many.answer(query, f={"status": ["ACTIVE"]}, c=cursor) is None
+
+
+async def test_a_nested_list_pages_by_its_own_cursors(many: Any) -> None:
+    query = (
+        'query($c: String) { user(by: {email: "ann@example.org"}) { memberships(first: 2, after: $c)'
+        " { edges { cursor node { id } } pageInfo { hasPreviousPage } } } }"
+    )
+    first = (await many.data(query))["user"]["memberships"]["edges"]
+    second = (await many.data(query, c=first[1]["cursor"]))["user"]["memberships"]
+    assert second["pageInfo"] == {"hasPreviousPage": True}
+    assert not {edge["node"]["id"] for edge in first} & {edge["node"]["id"] for edge in second["edges"]}
