@@ -15,6 +15,8 @@ from pydantic import Field
 from pydantic_settings import BaseSettings
 
 if TYPE_CHECKING:
+    from collections.abc import MutableMapping
+
     from starlette.applications import Starlette
     from starlette.requests import Request
     from starlette.responses import Response
@@ -200,14 +202,27 @@ def explorer() -> "ASGIApp":
 
 
 def log_as_json(*, pretty: bool) -> None:
-    """Set up the log: a JSON object per line, or words for a person. Local variables never stand in it."""
+    """Set up the log: a JSON object per line, or words for a person; no local variables, no rows."""
     import structlog
 
-    last: list[Any] = [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
-    if pretty:
-        last = [structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)]
-    stamp = structlog.processors.TimeStamper(fmt="iso", utc=True)
-    structlog.configure(processors=[structlog.processors.add_log_level, stamp, *last], cache_logger_on_first_use=True)
+    structlog.configure(
+        processors=[
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            structlog.processors.format_exc_info,
+            without_rows,
+            structlog.dev.ConsoleRenderer() if pretty else structlog.processors.JSONRenderer(),
+        ],
+        cache_logger_on_first_use=True,
+    )
+
+
+def without_rows(_logger: Any, _method: str, event: "MutableMapping[str, Any]") -> "MutableMapping[str, Any]":
+    """Leave out of a traceback what PostgreSQL quotes of the row it refused: it may be personal or secret."""
+    if "exception" in event:
+        lines = event["exception"].splitlines()
+        event["exception"] = "\n".join(line for line in lines if not line.startswith("DETAIL:"))
+    return event
 
 
 def __getattr__(name: str) -> Any:

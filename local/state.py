@@ -23,7 +23,6 @@ from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
 SERVICES = ("api", "valkey", "postgresql", "admin", "stripe", "gocardless", "coursepro", "nookal", "xero")
-_PREFERRED = {"api": 8000}
 # Below the ports the system lends to outgoing connections, so that nobody takes ours between two runs.
 _PORTS = range(20000, 32000)
 _LARGEST_LOG_BYTES = 5_000_000
@@ -170,7 +169,9 @@ def _lives(pid: int) -> bool:
 
 def _ports(kept: dict[str, int]) -> dict[str, int]:
     spare = free_ports(len(SERVICES))
-    wanted = _PREFERRED | kept
+    # DUEFLOW_API_PORT=0 takes any free port, for several set-ups started at once
+    preferred = int(os.environ.get("DUEFLOW_API_PORT", "8000"))
+    wanted = ({"api": preferred} if preferred else {}) | kept
     return {name: wanted[name] if name in wanted and is_free(wanted[name]) else spare.pop() for name in SERVICES}
 
 

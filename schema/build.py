@@ -14,5 +14,5 @@ from schema.types import TYPES
 
 def build(mutation: type | None = None, subscription: type | None = None, **options: Any) -> strawberry.Schema:
     """The root types beside Query -> the schema, its declared fields bound to the compiled reads; once per process."""
-    config = StrawberryConfig(scalar_map=SCALARS, sort_schema=True)
+    config = StrawberryConfig(scalar_map=SCALARS)
     return bind(strawberry.Schema(Query, mutation, subscription, types=TYPES, config=config, **options))

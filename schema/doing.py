@@ -6,7 +6,7 @@ the payload reads its object anew. Whatever an action refuses becomes a `userErr
 
 import dataclasses
 from collections.abc import Awaitable, Callable
-from typing import Any
+from typing import Annotated, Any
 from uuid import UUID
 
 import strawberry
@@ -58,7 +58,9 @@ def done_by(run: Does, takes: type, subject: str, description: str, *, verb: str
             written.reset(jobs)
         return answer
 
-    resolve.__annotations__ = {"info": Info, "input": _own(takes, f"{name}Input"), "return": answers}
+    own = _own(takes, f"{name}Input")
+    words = strawberry.argument(description=own.__strawberry_definition__.description)  # type: ignore[attr-defined]  # an input class
+    resolve.__annotations__ = {"info": Info, "input": Annotated[own, words], "return": answers}
     resolve.__name__ = verb
     return strawberry.mutation(resolver=resolve, description=description)
 

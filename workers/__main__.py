@@ -52,6 +52,7 @@ class Settings(BaseSettings):
     redis_url: str
     dueflow_secret_key: str
     dueflow_sandbox_admin: str | None = None
+    dueflow_lease_seconds: float = jobs.LEASE_SECONDS
 
 
 def arq_redis(url: str) -> ArqRedis:
@@ -172,7 +173,9 @@ async def main() -> None:
         await jobs.ensure_recurring(RECURRING)
         carrier = Carrier(redis)
         hang(carrier)
-        runner = carrier.runner = Runner(HANDLERS, RECURRING, Outside(registry, clock, bus), carrier.ring)
+        runner = carrier.runner = Runner(
+            HANDLERS, RECURRING, Outside(registry, clock, bus), carrier.ring, settings.dueflow_lease_seconds
+        )
         tasks = [asyncio.create_task(sweep(carrier)), asyncio.create_task(carry(redis, runner))]
         if isinstance(clock, SandboxClock):
             await clock.refresh()

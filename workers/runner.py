@@ -35,21 +35,30 @@ class Runner:
     """Runs jobs of the known kinds in this process."""
 
     def __init__(
-        self, handlers: Mapping[str, Handler], recurring: Mapping[str, float], outside: Outside, ring: Ring
+        self,
+        handlers: Mapping[str, Handler],
+        recurring: Mapping[str, float],
+        outside: Outside,
+        ring: Ring,
+        lease_seconds: float = LEASE_SECONDS,
     ) -> None:
-        """`recurring` has the seconds between two runs of a kind; `ring` wakes somebody for the next of a subject."""
+        """`recurring` has the seconds between two runs of a kind; `ring` wakes somebody for the next of a subject.
+
+        A job whose worker died is taken by another after `lease_seconds`.
+        """
         self._handlers = handlers
         self._recurring = recurring
         self._outside = outside
         self._ring = ring
+        self._lease_seconds = lease_seconds
 
     async def run(self, job_id: UUID) -> None:
         """Run one job if it may run now; whatever happens, its row says so afterwards."""
-        held = await jobs.claim(job_id)
+        held = await jobs.claim(job_id, self._lease_seconds)
         if held is None:
             return
         holding = lease.set(held.lease)
-        beating = asyncio.create_task(_heartbeat(held))
+        beating = asyncio.create_task(self._heartbeat(held))
         try:
             await self._attempt(held)
         except asyncio.CancelledError:
@@ -103,6 +112,12 @@ class Runner:
             await inbound.gave_up(Provider(held.payload["provider"]), held.payload["event_id"])
         await self._tell(held, "DEAD")
 
+    async def _heartbeat(self, held: Held) -> None:
+        while True:
+            await asyncio.sleep(self._lease_seconds / 3)
+            if not await jobs.heartbeat(held.lease, self._lease_seconds):
+                return
+
     async def _tell(self, held: Held, state: str) -> None:
         """Let watchers of this job know; the row is the truth, so a bus that is away costs them only this hint."""
         if held.kind == PUBLISH or held.kind in self._recurring:
@@ -118,10 +133,3 @@ class Runner:
 
 async def _put_back(held: Held, error: str, code: str, after: float, *, counts: bool = True) -> None:
     await jobs.put_back(held.lease, error=error, code=code, after_seconds=after, counts=counts)
-
-
-async def _heartbeat(held: Held) -> None:
-    while True:
-        await asyncio.sleep(LEASE_SECONDS / 3)
-        if not await jobs.heartbeat(held.lease):
-            return

@@ -102,6 +102,7 @@ async def fail_and_make_good(stage: Stage, membership_id: str) -> Json:
         )
         payment = await stage.until("the fee to be with the bank", lambda: _submitted(stage, fee["payment"]["id"]))
         await stage.disturb("submitted")
+        await stage.twice("gocardless", on=True)
         await stage.happens("gocardless", "fail_payment", payment=payment["reference"], cause="insufficient_funds")
         await stage.disturb("failed")
         suspended = await stage.until(
@@ -111,7 +112,9 @@ async def fail_and_make_good(stage: Stage, membership_id: str) -> Json:
         await stage.until("CoursePro to say Unavailable", lambda: _availability(stage, membership_id, "unavailable"))
         noticed = await stage.until("the member to be told", lambda: _notified(stage, membership_id))
         stage.say(f"CoursePro says Unavailable; the member reads: {noticed[0]['text']}")
+        await stage.all_delivered("gocardless")
         again = await membership(stage, membership_id)
+        stage.say(f"The same webhook came again: still version {again['version']}, {len(noticed)} message.")
 
         retried = await caller.do("retryPayment", "payment { id } job { id }", paymentId=fee["payment"]["id"])
         await stage.done(retried["job"]["id"])
@@ -121,6 +124,7 @@ async def fail_and_make_good(stage: Stage, membership_id: str) -> Json:
             "the membership to be active again", lambda: _standing(stage, membership_id, "ACTIVE", open_tokens=1)
         )
         await stage.until("CoursePro to say Active", lambda: _availability(stage, membership_id, "active"))
+        await stage.twice("gocardless", on=False)
         stage.say("Paid after all: ACTIVE here, Active in CoursePro, a new token is open.")
         kinds = await stage.heard(watch, "membership", membership_id, *["MembershipStatusChanged"] * 2)
     return {"suspended": suspended, "again": again, "active": active, "notifications": noticed, "events": kinds}

@@ -58,6 +58,23 @@ class Stage:
             things: list[Json] = answer.json()
             return things
 
+    async def twice(self, provider: str, *, on: bool) -> None:
+        """Have a provider send each of its webhooks twice, or no more."""
+        async with httpx.AsyncClient(base_url=self.sandbox, trust_env=False) as client:
+            answer = await client.post("/webhooks", json={"provider": provider, "duplicate": on})
+            answer.raise_for_status()
+
+    async def all_delivered(self, provider: str) -> None:
+        """Wait until a provider has no webhook left to send."""
+
+        async def look() -> bool | None:
+            async with httpx.AsyncClient(base_url=self.sandbox, trust_env=False) as client:
+                log: list[Json] = (await client.get("/webhooks")).json()
+            waiting = [each for each in log if (each["provider"], each["status"]) == (provider, "pending")]
+            return None if waiting else True
+
+        await self.until(f"{provider}'s webhooks to be delivered", look)
+
     async def now(self) -> datetime:
         """The time all of them go by."""
         async with httpx.AsyncClient(base_url=self.sandbox, trust_env=False) as client:

@@ -50,14 +50,15 @@ async def _sql(statement: str, *values: Any) -> list[dict[str, Any]]:
     return await get_connections().get("default").execute_query_dict(statement, list(values))
 
 
-async def claim(job_id: UUID) -> Held | None:
+async def claim(job_id: UUID, lease_seconds: float = LEASE_SECONDS) -> Held | None:
     """Take a due job, or None where it is finished, not due, held, or behind an earlier one of its subject."""
     rows = await _sql(
         "WITH taken AS (UPDATE job SET state = 'LEASED', token = token + 1, attempts = attempts + 1,"
-        f" lease_until = now() + make_interval(secs => {LEASE_SECONDS}), updated_at = now()"
+        " lease_until = now() + make_interval(secs => $2), updated_at = now()"
         f" WHERE id = $1 AND {_DUE} AND {_FIRST_OF_SUBJECT}"
         " RETURNING id, kind, key, payload, attempts, token) SELECT * FROM taken",
         job_id,
+        float(lease_seconds),
     )
     if not rows:
         return None
@@ -73,13 +74,14 @@ async def claim(job_id: UUID) -> Held | None:
     )
 
 
-async def heartbeat(held: Lease) -> bool:
+async def heartbeat(held: Lease, lease_seconds: float = LEASE_SECONDS) -> bool:
     """Extend the lease; False where it was lost."""
     rows = await _sql(
-        f"WITH kept AS (UPDATE job SET lease_until = now() + make_interval(secs => {LEASE_SECONDS})"
+        "WITH kept AS (UPDATE job SET lease_until = now() + make_interval(secs => $3)"
         " WHERE id = $1 AND token = $2 AND state = 'LEASED' RETURNING 1) SELECT * FROM kept",
         held.job_id,
         held.token,
+        float(lease_seconds),
     )
     return bool(rows)
 

@@ -9,6 +9,8 @@ from enum import Enum
 from typing import Any
 from uuid import UUID
 
+from tortoise.backends.asyncpg.client import AsyncpgDBClient
+
 from models.actions.transaction import transaction
 from models.ports import Bell
 from models.rules.events import REACTIONS, TOPIC, Event
@@ -42,6 +44,7 @@ lease: ContextVar[Lease | None] = ContextVar("lease", default=None)
 written: ContextVar[list[Job] | None] = ContextVar(
     "written", default=None
 )  # whoever wants to know the jobs of an action
+_within: ContextVar[list[Job] | None] = ContextVar("within", default=None)  # the jobs of units inside an open one
 _bell: Bell = _NobodyListens()
 
 
@@ -122,8 +125,8 @@ class Unit:
         self.jobs.append(row)
         return row
 
-    async def write(self) -> list[tuple[UUID, int]]:
-        """Write what was collected; the result is what to ring for after the commit."""
+    async def write(self) -> None:
+        """Write what was collected."""
         published = [event for event in self._events if type(event) in TOPIC]
         if published:
             occurred = self.at.isoformat()
@@ -146,7 +149,6 @@ class Unit:
             await AuditEntry.bulk_create(self._audit)
         if self.jobs:
             await Job.bulk_create(self.jobs, ignore_conflicts=True)
-        return [(job.id, 0) for job in self.jobs]
 
 
 @asynccontextmanager
@@ -154,22 +156,36 @@ async def unit(*, acting: str, at: datetime) -> AsyncIterator[Unit]:
     """Open one transaction for one action; on the way out its audit rows and jobs are written, then the bell is rung.
 
     `acting` names who does it ("key:front desk", "job:payments.collect"). Inside a job the worker's lease is checked
-    last, so that a worker which lost its job writes nothing. Raises Fenced.
+    last, so that a worker which lost its job writes nothing. A unit inside another is a savepoint of it, and its bell is
+    rung with the outer one's: whoever is woken must find the rows. Raises Fenced.
     """
-    async with transaction() as connection:
-        work = Unit(acting=acting, at=at)
-        yield work
-        wakes = await work.write()
-        held = lease.get()
-        if held:
-            rows, _ = await connection.execute_query(
-                "SELECT 1 FROM job WHERE id = $1 AND token = $2 AND state = 'LEASED' FOR SHARE",
-                [held.job_id, held.token],
-            )
-            if not rows:
-                raise Fenced(f"job {held.job_id} is no longer held with token {held.token}")
+    outer, inner = _within.get(), list[Job]()
+    entered = _within.set(inner)
+    try:
+        async with transaction() as connection:
+            work = Unit(acting=acting, at=at)
+            yield work
+            await work.write()
+            await _check_lease(connection)
+    finally:
+        _within.reset(entered)
+    jobs = [*inner, *work.jobs]
+    if outer is not None:
+        outer.extend(jobs)
+        return
     asked = written.get()
     if asked is not None:
-        asked.extend(work.jobs)
-    if wakes:
-        await _bell.ring(wakes)
+        asked.extend(jobs)
+    if jobs:
+        await _bell.ring([(job.id, 0) for job in jobs])
+
+
+async def _check_lease(connection: AsyncpgDBClient) -> None:
+    held = lease.get()
+    if held is None:
+        return
+    rows, _ = await connection.execute_query(
+        "SELECT 1 FROM job WHERE id = $1 AND token = $2 AND state = 'LEASED' FOR SHARE", [held.job_id, held.token]
+    )
+    if not rows:
+        raise Fenced(f"job {held.job_id} is no longer held with token {held.token}")

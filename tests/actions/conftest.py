@@ -1,0 +1,14 @@
+"""Actions run on a migrated PostgreSQL of the test module's own."""
+
+from collections.abc import AsyncIterator
+
+import pytest
+
+from workers.__main__ import database as opened
+
+
+@pytest.fixture(scope="module")
+async def database(database_url: str) -> AsyncIterator[None]:
+    """Tortoise, open on the module's database."""
+    async with opened(f"{database_url}?minsize=1&maxsize=8"):
+        yield

@@ -1,0 +1,93 @@
+"""Who is let in, and how soon a key that was ended is refused everywhere."""
+
+import asyncio
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import orjson
+import pytest
+
+from integrations.clock import SystemClock
+from models.actions.keys import create_api_key, revoke_api_key
+from models.rules.states import KeyPurpose, Role
+from models.tables.setting import ApiKey
+from resolvers.auth import Door
+from resolvers.protocol.websocket import PROTOCOL, GraphQLOverWebSocket
+
+NOW = datetime.now(UTC)
+
+
+async def key(**options: Any) -> tuple[ApiKey, str]:
+    options = {"name": "some caller", "role": Role.FRONT_DESK, **options}
+    made, token = await create_api_key(**options, acting="test", at=NOW)
+    return made, f"Bearer {token}"
+
+
+async def test_a_key_says_who_its_caller_is(api: Any) -> None:
+    row, authorization = await key(role=Role.MEMBER, user_id=api.member.id, scopes=["a:read"], name="Mia's phone")
+    viewer = await Door(SystemClock()).viewer(authorization)
+    assert viewer is not None
+    assert (viewer.role, viewer.user_id, viewer.key_id) == (Role.MEMBER, api.member.id, row.id)
+    assert (viewer.scopes, viewer.actor) == (frozenset({"a:read"}), "key:Mia's phone")
+
+
+async def test_the_scheme_is_read_as_the_standard_says(database: str) -> None:
+    _, authorization = await key()
+    token = authorization.removeprefix("Bearer ")
+    door = Door(SystemClock())
+    for spelt in (f"bearer {token}", f"BEARER  {token} "):
+        assert await door.viewer(spelt) is not None
+    for wrong in (None, "", token, f"Basic {token}", f"Bearer {token}x", f"Bearer {token[:-1]}", "Bearer é", "Bearer"):
+        assert await door.viewer(wrong) is None
+
+
+async def test_expired_and_revoked_keys_and_those_for_other_doors_are_refused(database: str) -> None:
+    ended, ended_word = await key()
+    await revoke_api_key(ended.id, acting="test", at=NOW)
+    late, late_word = await key(expires_at=NOW + timedelta(minutes=5))
+    await ApiKey.filter(id=late.id).update(expires_at=NOW - timedelta(seconds=1))
+    _, other_word = await key(purpose=KeyPurpose.COURSEPRO, role=Role.PARTNER)
+    for word in (ended_word, late_word, other_word):
+        assert await Door(SystemClock()).viewer(word) is None
+
+
+async def test_a_key_is_remembered_for_a_moment_only(database: str) -> None:
+    door = Door(SystemClock(), seconds=0.2)
+    row, authorization = await key()
+    first = await door.viewer(authorization)
+    await revoke_api_key(row.id, acting="test", at=NOW)
+    assert await door.viewer(authorization) is first
+    await asyncio.sleep(0.25)
+    assert await door.viewer(authorization) is None
+
+
+async def test_an_open_socket_is_closed_when_its_key_ends(database: str) -> None:
+    row, authorization = await key()
+    door = Door(SystemClock(), seconds=0.05)
+    served = GraphQLOverWebSocket(None, door, None, init_seconds=0.1, watch_seconds=0.05)  # type: ignore[arg-type]  # it runs no operation
+    said: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
+    told: asyncio.Queue[Any] = asyncio.Queue()
+    scope = {"type": "websocket", "headers": [], "subprotocols": [PROTOCOL]}
+    serving = asyncio.create_task(served(scope, said.get, told.put))  # type: ignore[arg-type]  # queues speak ASGI here
+    hello = orjson.dumps({"type": "connection_init", "payload": {"authorization": authorization}}).decode()
+    for message in ({"type": "websocket.connect"}, {"type": "websocket.receive", "text": hello}):
+        await said.put(message)
+    async with asyncio.timeout(10):
+        assert (await told.get())["type"] == "websocket.accept"
+        assert (await told.get())["text"] == '{"type":"connection_ack"}'
+        await revoke_api_key(row.id, acting="test", at=NOW)
+        assert await told.get() == {"type": "websocket.close", "code": 4403, "reason": "Forbidden"}
+        await serving
+
+
+async def test_the_served_api_refuses_a_revoked_key_within_seconds(api: Any) -> None:
+    row, authorization = await key(name="soon gone")
+    asked = {"json": {"query": "{ __typename }"}, "headers": {"authorization": authorization}}
+    async with api.client(None) as client:
+        assert (await client.post("/graphql", **asked)).status_code == 200
+        await revoke_api_key(row.id, acting="test", at=NOW)
+        for _ in range(80):
+            if (await client.post("/graphql", **asked)).status_code == 401:
+                return
+            await asyncio.sleep(0.1)
+    pytest.fail("a revoked key still opens the door")

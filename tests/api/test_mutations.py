@@ -1,0 +1,369 @@
+"""Every mutation once, from end to end: its object as it is now, its job, no errors; and once more for the same key."""
+
+import asyncio
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+import asyncpg
+import pytest
+import pytest_asyncio
+from graphql import GraphQLObjectType, GraphQLSchema, get_named_type, is_leaf_type
+
+from models.rules.booking import Pricing
+from models.rules.invoicing import Kind
+from models.rules.lifecycle import Cause, Status
+from models.rules.pricing import Frequency, Integration, MembershipKind, OptionType
+from models.rules.states import (
+    InvoiceStatus,
+    JobState,
+    MandateStatus,
+    PaymentPurpose,
+    PaymentStatus,
+    Provider,
+    SubscriptionStatus,
+)
+from models.tables.centre import Centre, SettingGroup
+from models.tables.course import ClassSession, Course
+from models.tables.inbox import InboxEvent
+from models.tables.invoice import Allocation, Invoice, Shipment
+from models.tables.job import Job
+from models.tables.membership import ClassType, Mandate, Membership, MembershipType, PaymentOption, Subscription
+from models.tables.payment import Payment
+from models.tables.pricing import PricingOption
+from models.tables.row import Row
+from models.tables.setting import ApiKey
+from models.tables.user import ExternalLink, User
+from resolvers.reads.ids import encode
+from schema.root import schema
+
+SCHEMA: GraphQLSchema = schema._schema
+assert SCHEMA.mutation_type
+MUTATIONS = SCHEMA.mutation_type.fields
+TODAY = date.today()  # noqa: DTZ011  # the API's own day, whichever it is
+NOW = datetime.now(UTC)
+DAY = timedelta(days=1)
+NAMES = {Subscription: "CardSubscription", InboxEvent: "WebhookEvent"}
+Input = dict[str, Any]
+
+
+@dataclass
+class World:
+    """Rows for mutations to act upon, each found by a word; `ids[word]` is its global id."""
+
+    ids: dict[str, str]
+
+    def put(self, word: str, row: Row) -> Any:
+        """Remember a row -> its own id."""
+        self.ids[word] = encode(NAMES.get(type(row), type(row).__name__), row.id)
+        return row.id
+
+
+async def a_world(member: User) -> World:
+    """A centre that sells a course and a membership, and what its member holds, owes and was invoiced."""
+    world = World({})
+    world.put("member", member)
+    world.put(
+        "newcomer", await User.create(first_name="New", last_name="Comer", email="n@a.test", email_key="n@a.test")
+    )
+    for provider, kind in ((Provider.STRIPE, "payment_method"), (Provider.NOOKAL, "patient")):
+        await ExternalLink.create(user_id=member.id, provider=provider, kind=kind, external_id=f"{kind}_1")
+    group = world.put("group", await SettingGroup.create(name="Shire"))
+    centre = world.put("centre", await Centre.create(name="North", zone="Europe/London", currency="GBP"))
+    await _catalogue(world, centre)
+    world.put("key", await ApiKey.create(name="old", public_part="old", secret_hash="0" * 64, role="PARTNER"))
+    world.put("dead", await Job.create(kind="payments.ask", key="dead", state=JobState.DEAD, attempts=12))
+    world.put("waiting", await Job.create(kind="payments.ask", key="waiting"))
+    told = {"provider": Provider.STRIPE, "event_id": "evt_1", "event_type": "invoice.paid", "body": {"id": "evt_1"}}
+    world.put("webhook", await InboxEvent.create(**told))
+    await _holdings(world, member.id, centre)
+    assert group
+    return world
+
+
+async def _catalogue(world: World, centre: UUID) -> None:
+    for word, frequency in (("once", Frequency.FIXED), ("monthly", Frequency.RECURRING)):
+        terms = {"option_type": OptionType.STANDARD, "frequency": frequency, "amount": 2000, "currency": "GBP"}
+        world.put(word, await PricingOption.create(name=word, **terms))
+    class_type = world.put("class type", await ClassType.create(name="Lane swimming"))
+    kind = {"integration": Integration.NONE, "kind": MembershipKind.ONGOING}
+    plan = world.put("plan", await MembershipType.create(name="Gold", product="prod_1", centre_id=centre, **kind))
+    await PaymentOption.create(membership_type_id=plan, pricing_option_id=_uuid(world, "monthly"))
+    course = await Course.create(
+        name="Beginners", centre_id=centre, class_type_id=class_type, pricing_option_id=_uuid(world, "once"),
+        pricing=Pricing.FULL_RATE, capacity=8,
+    )  # fmt: skip
+    world.put("course", course)
+    times = {"starts_at": NOW + DAY, "ends_at": NOW + DAY + timedelta(hours=1)}
+    await ClassSession.create(course_id=course.id, class_type_id=class_type, centre_id=centre, **times)
+
+
+async def _holdings(world: World, user_id: UUID, centre: UUID) -> None:
+    signed = {"provider": Provider.GOCARDLESS, "external_id": "MD1", "status": MandateStatus.ACTIVE}
+    mandate = world.put("mandate", await Mandate.create(user_id=user_id, **signed))
+    plan = _uuid(world, "plan")
+    for word in ("to cancel", "to suspend", "to reinstate", "to complete", "to sync", "to collect", "sold"):
+        suspended = word == "to reinstate"
+        row = await Membership.create(
+            user_id=user_id, membership_type_id=plan, centre_id=centre, pricing_option_id=_uuid(world, "monthly"),
+            mandate_id=mandate, amount=2000, currency="GBP", starts_on=TODAY - 40 * DAY,
+            status=Status.SUSPENDED if suspended else Status.ACTIVE,
+            reason=Cause.SUSPENDED_BY_STAFF.value if suspended else None,
+        )  # fmt: skip
+        world.put(word, row)
+    failed = await Payment.create(
+        user_id=user_id, purpose=PaymentPurpose.MEMBERSHIP_FEE, membership_id=_uuid(world, "sold"), mandate_id=mandate,
+        provider=Provider.GOCARDLESS, amount=2000, currency="GBP", status=PaymentStatus.FAILED, due_on=TODAY - DAY,
+        key="payment:failed:1", reference="PM1",
+    )  # fmt: skip
+    world.put("failed", failed)
+    mirrored = {"provider": Provider.STRIPE, "customer": "cus_1", "product": "prod_1"}
+    mine = await Subscription.create(
+        external_id="sub_1", status=SubscriptionStatus.ACTIVE, user_id=user_id, membership_id=_uuid(world, "sold"),
+        **mirrored,
+    )  # fmt: skip
+    stray = await Subscription.create(external_id="sub_2", status=SubscriptionStatus.ACTIVE, **mirrored)
+    world.put("stray subscription", stray)
+    for months_ago, word in ((0, "running invoice"), (1, "due invoice"), (2, "billed invoice")):
+        start = NOW - 30 * (months_ago + 1) * DAY + (20 * DAY if word == "running invoice" else 0 * DAY)
+        invoice = await Invoice.create(
+            provider=Provider.STRIPE, external_id=f"in_{months_ago}", subscription_id=mine.id,
+            membership_id=_uuid(world, "sold"), user_id=user_id, status=InvoiceStatus.PAID, currency="GBP",
+            amount_paid=2000, period_start=start, period_end=start + 29 * DAY,
+            billed_off_at=NOW - DAY if word == "billed invoice" else None,
+        )  # fmt: skip
+        world.put(word, invoice)
+    billed = _uuid(world, "billed invoice")
+    await Allocation.create(invoice_id=billed, version=1, kind=Kind.AD_HOC, amount=2000, currency="GBP")
+    await Shipment.create(invoice_id=billed, system=Provider.NOOKAL, reference="DUE-in_2")
+
+
+def _uuid(world: World, word: str) -> UUID:
+    from resolvers.reads.ids import split
+
+    return split(world.ids[word])[1]
+
+
+def _times(days: int) -> dict[str, str]:
+    start = (NOW + days * DAY).replace(microsecond=0)
+    return {"startsAt": start.isoformat(), "endsAt": (start + timedelta(hours=1)).isoformat()}
+
+
+def _of(**words: str) -> Callable[[dict[str, str]], Input]:
+    """Fields that each hold the id of what the word names."""
+    return lambda ids: {field: ids[word] for field, word in words.items()}
+
+
+# mutation: (ids of the world -> its input, what its object shows, the kind of its job)
+EXAMPLES: dict[str, tuple[Callable[[dict[str, str]], Input], dict[str, Any] | None, str | None]] = {
+    "createUser": (
+        lambda ids: {"firstName": "Ida", "lastName": "Berg", "email": "ida@example.test", "dateOfBirth": "1990-02-28"},
+        {"firstName": "Ida", "email": "ida@example.test", "dateOfBirth": "1990-02-28", "state": "ACTIVE"},
+        None,
+    ),
+    "linkUser": (
+        lambda ids: {"userId": ids["newcomer"], "provider": "NOOKAL", "kind": "patient", "externalId": "77"},
+        {"provider": "NOOKAL", "kind": "patient", "externalId": "77", "state": "LINKED"},
+        "invoices.respread",
+    ),
+    "createSettingGroup": (lambda ids: {"name": "City pools"}, {"name": "City pools"}, None),
+    "createCentre": (
+        lambda ids: {"name": "South", "zone": "Asia/Tokyo", "currency": "JPY", "settingGroupId": ids["group"]},
+        {"name": "South", "zone": "Asia/Tokyo", "currency": "JPY"},
+        None,
+    ),
+    "createPricingOption": (
+        lambda ids: {
+            "name": "Term", "type": "STANDARD", "frequency": "FIXED",
+            "price": {"amount": "20.50", "currency": "GBP"},
+        },
+        {"name": "Term", "type": "STANDARD", "frequency": "FIXED"},
+        None,
+    ),  # fmt: skip
+    "setPriceOverride": (
+        lambda ids: {"pricingOptionId": ids["once"], "centreId": ids["centre"], "amount": 1850},
+        {"effectiveFrom": None},
+        None,
+    ),
+    "createMembershipType": (
+        lambda ids: {
+            "name": "Silver", "integration": "NONE", "kind": "ONGOING", "pricingOptionIds": [ids["monthly"]],
+            "classTypeIds": [ids["class type"]],
+        },
+        {"name": "Silver", "integration": "NONE", "kind": "ONGOING"},
+        None,
+    ),  # fmt: skip
+    "startMembership": (
+        lambda ids: {
+            "userId": ids["member"], "membershipTypeId": ids["plan"], "centreId": ids["centre"],
+            "pricingOptionId": ids["monthly"], "mandateId": ids["mandate"], "startsOn": TODAY.isoformat(),
+        },
+        {"status": "ACTIVE", "startsOn": TODAY.isoformat()},
+        "courses.push_membership",
+    ),  # fmt: skip
+    "cancelMembership": (_of(membershipId="to cancel"), {"status": "CANCELLED"}, "courses.push_membership"),
+    "suspendMembership": (_of(membershipId="to suspend"), {"status": "SUSPENDED"}, "courses.push_membership"),
+    "reinstateMembership": (_of(membershipId="to reinstate"), {"status": "ACTIVE"}, "courses.push_membership"),
+    "completeMembership": (_of(membershipId="to complete"), {"status": "COMPLETED"}, "courses.push_membership"),
+    "syncMembership": (_of(membershipId="to sync"), {"status": "ACTIVE"}, "courses.push_membership"),
+    "createCourse": (
+        lambda ids: {
+            "name": "Advanced", "centreId": ids["centre"], "pricingOptionId": ids["once"], "pricing": "PRORATED",
+            "capacity": 4, "sessions": [_times(3), _times(10)],
+        },
+        {"name": "Advanced", "pricing": "PRORATED", "capacity": 4, "owner": "DUEFLOW"},
+        None,
+    ),  # fmt: skip
+    "bookCourse": (
+        lambda ids: {"courseId": ids["course"], "userId": ids["member"], "method": "PAYMENT"},
+        {"status": "AWAITING_PAYMENT", "method": "PAYMENT", "credits": 0},
+        "payments.collect",
+    ),
+    "grantPackage": (
+        lambda ids: {"userId": ids["member"], "name": "Ten classes", "credits": 10, "classTypeId": ids["class type"]},
+        {"name": "Ten classes"},
+        None,
+    ),
+    "startDirectDebit": (
+        lambda ids: {"userId": ids["member"], "currency": "GBP"},
+        {"status": "PENDING", "provider": "GOCARDLESS"},
+        "mandates.start",
+    ),
+    "collectPayment": (
+        lambda ids: {"membershipId": ids["to collect"], "periodStart": TODAY.isoformat()},
+        {"status": "DUE", "purpose": "MEMBERSHIP_FEE", "periodStart": TODAY.isoformat()},
+        "payments.collect",
+    ),
+    "retryPayment": (_of(paymentId="failed"), {"status": "FAILED", "attempts": 1}, "payments.retry"),
+    "createPaymentLink": (
+        _of(membershipTypeId="plan", userId="member"), {"name": "Gold"}, "subscriptions.payment_link",
+    ),
+    "linkSubscription": (
+        _of(subscriptionId="stray subscription", userId="newcomer"), {"externalId": "sub_2"}, "courses.push_membership",
+    ),
+    "allocateInvoice": (_of(invoiceId="running invoice"), {"billedOffAt": None, "hold": None}, None),
+    "billOffInvoice": (_of(invoiceId="due invoice"), {"externalId": "in_1"}, "practice.ship_invoice"),
+    "shipInvoice": (_of(invoiceId="billed invoice"), {"externalId": "in_2"}, "practice.ship_invoice"),
+    "configureProvider": (
+        lambda ids: {
+            "provider": "STRIPE", "settings": [],
+            "secrets": [{"name": "api_key", "value": "sk_test_1"}, {"name": "webhook_secret", "value": "whsec_1"}],
+        },
+        None,
+        None,
+    ),  # fmt: skip
+    "createApiKey": (
+        lambda ids: {"name": "web", "role": "MEMBER", "userId": ids["member"], "scopes": ["money:read"]},
+        {"name": "web", "role": "MEMBER", "scopes": ["money:read"]},
+        None,
+    ),
+    "revokeApiKey": (_of(keyId="key"), {"name": "old"}, None),
+    "retryJob": (_of(jobId="dead"), None, "payments.ask"),
+    "cancelJob": (_of(jobId="waiting"), None, "payments.ask"),
+    "replayWebhook": (_of(webhookEventId="webhook"), {"eventId": "evt_1", "state": "RECEIVED"}, "inbox.apply"),
+    "advanceClock": (
+        lambda ids: {"to": (NOW + timedelta(hours=1)).isoformat()}, None, "sandbox.move_clock",
+    ),
+}  # fmt: skip
+
+
+def document(mutation: str) -> str:
+    """The mutation with every field of its payload, and every plain field of its objects."""
+    payload = get_named_type(MUTATIONS[mutation].type)
+    assert isinstance(payload, GraphQLObjectType)
+    takes = MUTATIONS[mutation].args["input"].type
+    return f"mutation It($input: {takes}) {{ it: {mutation}(input: $input) {{ {_leaves(payload, 2)} }} }}"
+
+
+def _leaves(what: GraphQLObjectType, depth: int) -> str:
+    words = []
+    for name, field in what.fields.items():
+        inner = get_named_type(field.type)
+        if is_leaf_type(inner):
+            words.append(name)
+        elif depth > 1 and isinstance(inner, GraphQLObjectType):
+            words.append(f"{name} {{ {_leaves(inner, depth - 1)} }}")
+    return " ".join(words)
+
+
+async def stored(database_url: str) -> dict[str, tuple[int, str | None]]:
+    """Each table -> how many rows it has and a digest of them."""
+    connection = await asyncpg.connect(database_url)
+    try:
+        tables = await connection.fetch("SELECT tablename FROM pg_tables WHERE schemaname = 'public'")
+        each = [
+            f"SELECT '{table}', count(*), md5(string_agg(t::text, '|' ORDER BY t::text)) FROM {table} t"
+            for (table,) in tables
+        ]
+        return {name: (count, digest) for name, count, digest in await connection.fetch(" UNION ALL ".join(each))}
+    finally:
+        await connection.close()
+
+
+@pytest.fixture(scope="module", autouse=True)
+def clock_that_may_be_moved() -> Iterator[None]:
+    """The API of this module runs as on one machine, where the clock of the sandbox may be moved."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("DUEFLOW_SANDBOX_ADMIN", "http://127.0.0.1:9")
+        yield
+
+
+@pytest_asyncio.fixture(scope="module")
+async def world(api: Any) -> World:
+    """The rows, beside the API."""
+    return await a_world(api.member)
+
+
+def test_every_mutation_has_its_example() -> None:
+    assert EXAMPLES.keys() == MUTATIONS.keys()
+
+
+@pytest.mark.parametrize("mutation", EXAMPLES)
+async def test_it_is_done_and_told_and_done_once(mutation: str, api: Any, world: World, database: str) -> None:
+    makes, shown, kind = EXAMPLES[mutation]
+    before = await stored(database)
+    asked = {"query": document(mutation), "variables": {"input": makes(world.ids)}}
+    async with api.client() as client:
+        first, second = [
+            await client.post("/graphql", json=asked, headers={"idempotency-key": f"key of {mutation}"})
+            for _ in range(2)
+        ]
+    told = first.json()
+    assert "errors" not in told, told
+    payload = told["data"]["it"]
+    assert payload["userErrors"] == []
+    assert (payload["job"] or {}).get("kind") == kind
+    (subject,) = [
+        value for name, value in payload.items() if name not in ("userErrors", "job", "token")
+    ] or [None]  # fmt: skip
+    assert (subject is None) == (shown is None)
+    assert {name: (subject or {})[name] for name in shown or {}} == (shown or {})
+    assert (await stored(database)) != before
+    # the second time
+    assert second.json() == {"data": told["data"], "extensions": {"idempotency": {"replayed": True}}}
+
+
+async def test_the_second_time_writes_nothing(api: Any, world: World, database: str) -> None:
+    asked = {"query": document("createSettingGroup"), "variables": {"input": {"name": "Twice"}}}
+    async with api.client() as client:
+        await client.post("/graphql", json=asked, headers={"idempotency-key": "twice"})
+        once = await stored(database)
+        again = await asyncio.gather(
+            *(client.post("/graphql", json=asked, headers={"idempotency-key": "twice"}) for _ in range(5))
+        )
+    assert {answer.json()["extensions"]["idempotency"]["replayed"] for answer in again} == {True}
+    assert await stored(database) == once
+
+
+async def test_a_key_that_was_made_lets_its_caller_in(api: Any) -> None:
+    made = await api.ask(document("createApiKey"), input={"name": "till", "role": "FRONT_DESK"})
+    token = made["data"]["it"]["token"]
+    api.keys["till"] = token
+    assert (await api.ask("{ viewer { name role } }", "till"))["data"]["viewer"] == {
+        "name": "till",
+        "role": "FRONT_DESK",
+    }
+    revoked = await api.ask(document("revokeApiKey"), input={"keyId": made["data"]["it"]["apiKey"]["id"]})
+    assert revoked["data"]["it"]["apiKey"]["revokedAt"] is not None
