@@ -33,6 +33,8 @@ EXPLORER_HEADERS = {
     "x-content-type-options": "nosniff",
 }
 MIGRATION_LOCK = 0x0D0EF10A
+# the role's limits are for requests and jobs; a migration waits for its turn and takes its time
+PATIENT = {"lock_timeout": "0", "statement_timeout": "0", "idle_in_transaction_session_timeout": "0"}
 SECONDS_TO_ANSWER = 2.0
 
 
@@ -244,14 +246,18 @@ def migrate() -> None:
 async def _migrate(database_url: str) -> None:
     import asyncpg
     from tortoise import Tortoise
+    from tortoise.backends.base.config_generator import expand_db_url
     from tortoise.migrations.api.migrate import migrate as bring_up_to_date
 
     from models.tables.config import tortoise_config
 
-    lock = await asyncpg.connect(database_url)
+    config = tortoise_config(database_url)
+    connection = config["connections"]["default"] = expand_db_url(config["connections"]["default"])
+    connection["credentials"]["server_settings"] = PATIENT
+    lock = await asyncpg.connect(database_url, server_settings=PATIENT)
     try:
         await lock.execute("SELECT pg_advisory_lock($1)", MIGRATION_LOCK)
-        await bring_up_to_date(config=tortoise_config(database_url))
+        await bring_up_to_date(config=config)
     finally:
         await Tortoise.close_connections()
         await lock.close()

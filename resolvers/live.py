@@ -1,4 +1,4 @@
-"""Live events for one viewer: the present first, then what happens, each event only if the viewer may see its object."""
+"""Live events for one viewer: the present first, then what happens, and only what the viewer may see."""
 
 from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
@@ -41,7 +41,7 @@ assert SUBJECTS.keys() == set(Topic)
 
 @dataclass(frozen=True, slots=True)
 class Happened:
-    """One thing to tell a subscriber; the object itself is read when it is told, so it is never older than the event."""
+    """One thing to tell; its object is read when it is told, so that it is never older than the event."""
 
     topic: Topic
     kind: str

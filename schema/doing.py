@@ -10,6 +10,7 @@ from typing import Annotated, Any
 from uuid import UUID
 
 import strawberry
+from tortoise.exceptions import IntegrityError, ValidationError
 
 from models.actions.unit import PUBLISH, written
 from models.rules.money import from_decimal
@@ -54,13 +55,15 @@ def done_by(run: Does, takes: type, subject: str, description: str, *, verb: str
             answer.job_id = answer.job_id or next(iter(asked), None)
         except Refusal as refusal:
             return Answer(user_errors=[user_error(refusal)])
+        except (ValidationError, IntegrityError) as wrong:
+            return Answer(user_errors=[user_error(_not_stored(wrong))])
         finally:
             written.reset(jobs)
         return answer
 
     own = _own(takes, f"{name}Input")
-    words = strawberry.argument(description=own.__strawberry_definition__.description)  # type: ignore[attr-defined]  # an input class
-    resolve.__annotations__ = {"info": Info, "input": Annotated[own, words], "return": answers}
+    argument = Annotated[own, strawberry.argument(description=_said_of(own))]
+    resolve.__annotations__ = {"info": Info, "input": argument, "return": answers}
     resolve.__name__ = verb
     return strawberry.mutation(resolver=resolve, description=description)
 
@@ -69,8 +72,12 @@ def _own(takes: type, name: str) -> type:
     """The input type under the mutation's own name, where several mutations take the same."""
     if takes.__name__ == name:
         return takes
-    described = takes.__strawberry_definition__.description  # type: ignore[attr-defined]  # an input class
-    return strawberry.input(type(name, (takes,), {"__doc__": takes.__doc__}), description=described)
+    return strawberry.input(type(name, (takes,), {"__doc__": takes.__doc__}), description=_said_of(takes))
+
+
+def _said_of(takes: type) -> str | None:
+    description: str | None = takes.__strawberry_definition__.description  # type: ignore[attr-defined]  # an input class
+    return description
 
 
 def decoded(asked: Any) -> dict[str, Any]:
@@ -86,8 +93,10 @@ def decoded(asked: Any) -> dict[str, Any]:
             given |= {"amount": _minor_units(value, path), "currency": value.currency}
         elif ID_OF in field.metadata and value is not None:
             given[name] = _ids(value, field.metadata[ID_OF], path)
+        elif isinstance(value, str):
+            given[name] = _text(value, path)
         elif isinstance(value, list):
-            given[name] = _plain(value)
+            given[name] = _plain(value, path)
         elif value is not None or field.default is not None:
             given[name] = value
     return {name: value for name, value in given.items() if value is not None}
@@ -115,13 +124,42 @@ def _minor_units(value: MoneyInput, path: tuple[str, ...]) -> int:
         raise Refusal(Code.INVALID_INPUT, f"{wrong}.", field=(*path, "amount")) from None
 
 
-def _plain(values: list[Any]) -> Any:
+def _text(value: str, path: tuple[str, ...]) -> str:
+    if not value.strip():
+        raise Refusal(Code.INVALID_INPUT, "It is empty.", field=path)
+    return _storable(value, path)
+
+
+def _storable(value: str, path: tuple[str, ...]) -> str:
+    if "\0" in value:
+        raise Refusal(Code.INVALID_INPUT, "Text holds no NUL character.", field=path)
+    return value
+
+
+def _plain(values: list[Any], path: tuple[str, ...]) -> Any:
     """A list of small inputs as the actions take it: records as mappings, class times as pairs."""
     if all(isinstance(each, NamedValueInput) for each in values):
-        return {each.name: each.value for each in values}
+        return {_storable(each.name, path): _storable(each.value, (*path, each.name)) for each in values}
     if all(isinstance(each, ClassTimeInput) for each in values):
         return [dataclasses.astuple(each) for each in values]
-    return values
+    return [_text(each, path) for each in values]
+
+
+# What PostgreSQL says of a reference to nothing, and of what there may be once: its word, ours, and what was found.
+_KEPT_OUT = {
+    "23503": (Code.NOT_FOUND, "It names a record that does not exist."),
+    "23505": (Code.INVALID_INPUT, "There is one like it already."),
+}
+
+
+def _not_stored(wrong: ValidationError | IntegrityError) -> Refusal:
+    """What the tables refused, where no rule had looked -> a refusal. Raises it anew where it is a fault of ours."""
+    if isinstance(wrong, ValidationError):
+        column, _, _ = str(wrong).partition(":")
+        return Refusal(Code.INVALID_INPUT, "It is longer than what is kept.", field=(_camel(column),))
+    if (known := _KEPT_OUT.get(getattr(wrong.__cause__, "sqlstate", ""))) is None:
+        raise wrong
+    return Refusal(*known)
 
 
 def _camel(name: str) -> str:

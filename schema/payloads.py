@@ -45,7 +45,7 @@ def user_error(refusal: Refusal) -> UserError:
 
 
 def payload(name: str, subject: str, description: str, **extra: Any) -> type:
-    """("BookCourse", "Booking", what the object is) -> the type BookCoursePayload{booking job userErrors} and `extra`."""
+    """("BookCourse", "Booking", what the object is) -> the type BookCoursePayload, with `extra` fields."""
     body: dict[str, Any] = {
         _snake(subject): loaded(subject, description, "subject_id"),
         "job": loaded("Job", "The work that follows from it, to be watched; null where there is none.", "job_id"),

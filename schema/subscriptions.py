@@ -2,29 +2,29 @@
 
 from collections.abc import AsyncGenerator
 from datetime import datetime
-from typing import Annotated
+from functools import partial
+from typing import Annotated, TypeVar
 from uuid import UUID
 
 import strawberry
 
 from resolvers.context import Info
 from resolvers.live import Happened, Topic, watch
-from resolvers.reads.declare import loaded
+from resolvers.reads.declare import loaded, words
 
-LiveTopic = strawberry.enum(Topic, name="LiveTopic", description="What events are about.")
-for _value in LiveTopic.__strawberry_definition__.values:  # type: ignore[attr-defined]  # set by the line above
-    _value.description = f"Events about a {_value.value}."
+words(Topic, "LiveTopic", "What events are about.", (f"Events about a {topic.value}." for topic in Topic))
 
+E = TypeVar("E", bound="LiveEvent")
 After = Annotated[
     str | None,
     strawberry.argument(description="A cursor: go on behind it. Without one: from now on, the object as it is first."),
 ]
-
-
 Only = Annotated[
     strawberry.ID | None,
     strawberry.argument(description="Only what happens to this one; without it, to all that the caller may see."),
 ]
+TheJob = Annotated[strawberry.ID, strawberry.argument(description="The job.")]
+Topics = Annotated[list[Topic], strawberry.argument(description="What about; at least one.")]
 
 
 @strawberry.interface(description="Something that happened.")
@@ -82,62 +82,49 @@ TOLD: dict[Topic, type[LiveEvent]] = {
 assert TOLD.keys() == set(Topic)
 
 
-def _told(happened: Happened) -> LiveEvent:
-    return TOLD[happened.topic](
-        cursor=happened.cursor, occurred_at=happened.occurred_at, kind=happened.kind, subject=happened.subject
-    )
+def _as(event: type[E], happened: Happened) -> E:
+    return event(cursor=happened.cursor, occurred_at=happened.occurred_at, kind=happened.kind, subject=happened.subject)
 
 
-@strawberry.type(
-    description="Everything that can be watched. An event whose object the caller may not see is not told."
-)
+def _one(topic: Topic, event: type[E], info: Info, only: str | None, after: str | None) -> AsyncGenerator[E, None]:
+    return watch(info.context, frozenset({topic}), only, after, partial(_as, event))
+
+
+def _memberships(info: Info, membership_id: Only = None, after: After = None) -> AsyncGenerator[MembershipEvent, None]:
+    return _one(Topic.MEMBERSHIP, MembershipEvent, info, membership_id, after)
+
+
+def _bookings(info: Info, booking_id: Only = None, after: After = None) -> AsyncGenerator[BookingEvent, None]:
+    return _one(Topic.BOOKING, BookingEvent, info, booking_id, after)
+
+
+def _payments(info: Info, payment_id: Only = None, after: After = None) -> AsyncGenerator[PaymentEvent, None]:
+    return _one(Topic.PAYMENT, PaymentEvent, info, payment_id, after)
+
+
+def _invoices(info: Info, invoice_id: Only = None, after: After = None) -> AsyncGenerator[InvoiceEvent, None]:
+    return _one(Topic.INVOICE, InvoiceEvent, info, invoice_id, after)
+
+
+def _job(info: Info, id: TheJob, after: After = None) -> AsyncGenerator[JobEvent, None]:  # noqa: A002  # the API's word
+    return _one(Topic.JOB, JobEvent, info, id, after)
+
+
+def _events(info: Info, topics: Topics, after: After = None) -> AsyncGenerator[LiveEvent, None]:
+    return watch(info.context, frozenset(topics), None, after, lambda happened: _as(TOLD[happened.topic], happened))
+
+
+@strawberry.type(description="Everything that can be watched. What a caller may not see is not told.")
 class Subscription:
-    """The roots."""
+    """A line a stream."""
 
-    @strawberry.subscription(description="Memberships start and move, their access tokens come and go.")
-    def membership_status_changed(
-        self, info: Info, membership_id: Only = None, after: After = None
-    ) -> AsyncGenerator[MembershipEvent, None]:
-        """Events of memberships."""
-        return watch(info.context, frozenset({Topic.MEMBERSHIP}), membership_id, after, _told)
-
-    @strawberry.subscription(description="Bookings are made, confirmed, released.")
-    def booking_updated(
-        self, info: Info, booking_id: Only = None, after: After = None
-    ) -> AsyncGenerator[BookingEvent, None]:
-        """Events of bookings."""
-        return watch(info.context, frozenset({Topic.BOOKING}), booking_id, after, _told)
-
-    @strawberry.subscription(description="Payments fall due, are collected, fail.")
-    def payment_updated(
-        self, info: Info, payment_id: Only = None, after: After = None
-    ) -> AsyncGenerator[PaymentEvent, None]:
-        """Events of payments."""
-        return watch(info.context, frozenset({Topic.PAYMENT}), payment_id, after, _told)
-
-    @strawberry.subscription(description="Invoices open, are allocated anew, billed off, shipped.")
-    def invoice_updated(
-        self, info: Info, invoice_id: Only = None, after: After = None
-    ) -> AsyncGenerator[InvoiceEvent, None]:
-        """Events of invoices."""
-        return watch(info.context, frozenset({Topic.INVOICE}), invoice_id, after, _told)
-
-    @strawberry.subscription(description="A job is done, fails, is tried again.")
-    def job_updated(
-        self,
-        info: Info,
-        id: Annotated[strawberry.ID, strawberry.argument(description="The job.")],  # noqa: A002  # the API's own word
-        after: After = None,
-    ) -> AsyncGenerator[JobEvent, None]:
-        """Events of one job."""
-        return watch(info.context, frozenset({Topic.JOB}), id, after, _told)
-
-    @strawberry.subscription(description="Everything about these topics, in the order it happened.")
-    def events(
-        self,
-        info: Info,
-        topics: Annotated[list[LiveTopic], strawberry.argument(description="What about; at least one.")],
-        after: After = None,
-    ) -> AsyncGenerator[LiveEvent, None]:
-        """Events of several topics in one stream."""
-        return watch(info.context, frozenset(topics), None, after, _told)
+    membership_status_changed = strawberry.subscription(
+        _memberships, description="Memberships start and move, their access tokens come and go."
+    )
+    booking_updated = strawberry.subscription(_bookings, description="Bookings are made, confirmed, released.")
+    payment_updated = strawberry.subscription(_payments, description="Payments fall due, are collected, fail.")
+    invoice_updated = strawberry.subscription(
+        _invoices, description="Invoices open, are allocated anew, billed off, shipped."
+    )
+    job_updated = strawberry.subscription(_job, description="A job is done, fails, is tried again.")
+    events = strawberry.subscription(_events, description="All about these topics, in the order it happened.")

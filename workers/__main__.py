@@ -162,7 +162,7 @@ async def database(url: str) -> AsyncIterator[None]:
 
 async def main() -> None:
     """Run until SIGTERM or SIGINT."""
-    settings = Settings()  # type: ignore[call-arg]  # the environment fills it
+    settings = Settings()
     redis, bus = arq_redis(settings.redis_url), RedisBus(settings.redis_url)
     clock: Clock = SandboxClock(clock_offset) if settings.dueflow_sandbox_admin else SystemClock()
     registry = Registry(Vault(settings.dueflow_secret_key), settings.dueflow_sandbox_admin, clock=clock)

@@ -11,7 +11,7 @@ INVOICES = """
 query ($user: ID!) {
   user(by: {id: $user}) { invoices(orderBy: [{field: PERIOD_END, direction: ASC}]) {
     nodes {
-      id externalId status hold billedOffAt period { start end }
+      id externalId status hold billedOffAt period { start end } membership { status amount { amount } }
       allocation { version kind amount { amount } shares { amount { amount } } }
       allocations { version }
       shipments { system state reference externalId }

@@ -24,8 +24,10 @@ BACKOFF_CAP_SECONDS = 3600
 
 _DUE = "(state = 'READY' AND (run_at IS NULL OR run_at <= now()) OR state = 'LEASED' AND lease_until < now())"
 _FIRST_OF_SUBJECT = (
-    "(subject IS NULL OR NOT EXISTS (SELECT 1 FROM job earlier WHERE earlier.subject = job.subject"
-    " AND earlier.id < job.id AND earlier.state IN ('READY', 'LEASED')))"
+    "(subject IS NULL OR NOT EXISTS (SELECT 1 FROM job other WHERE other.subject = job.subject"
+    " AND (other.id < job.id AND other.state IN ('READY', 'LEASED')"
+    # a later one runs where this one was dead and a person revived it
+    " OR other.id > job.id AND other.state = 'LEASED' AND other.lease_until >= now())))"
 )
 
 
@@ -139,7 +141,7 @@ async def finish(held: Lease, *, again_in: float | None = None) -> list[tuple[UU
 
 def backoff_seconds(attempts: int) -> float:
     """How long to wait after a failed attempt: doubling, full jitter, an hour at most."""
-    return random.uniform(0.5, min(BACKOFF_CAP_SECONDS, 2.0**attempts))  # noqa: S311  # spreads load, guards nothing
+    return random.uniform(0.5, min(BACKOFF_CAP_SECONDS, 2.0 ** min(attempts, 12)))  # noqa: S311  # spreads load, guards nothing
 
 
 async def put_back(held: Lease, *, error: str, code: str, after_seconds: float, counts: bool = True) -> None:

@@ -25,7 +25,7 @@ LOST_RACE = frozenset({"40001", "40P01", "55P03"})  # serialization failure, dea
 
 
 class _Begun(TransactionContextPooled):
-    """Tortoise's pooled transaction with a guarded entry."""
+    """Tortoise's pooled transaction with a guarded entry and a guarded way out."""
 
     async def __aenter__(self) -> Any:
         await self.ensure_connection()
@@ -39,6 +39,17 @@ class _Begun(TransactionContextPooled):
             raise
         self.token = get_connections().set(self.connection_name, self.client)
         return self.client
+
+    async def __aexit__(self, *raised: Any) -> None:
+        try:
+            if raised[0] is None:
+                await self.client.commit()
+            else:
+                await self.client.rollback()
+        finally:
+            # before the release: a second cancellation must not leave the task with a connection given back
+            get_connections().reset(self.token)
+            await asyncio.shield(self.client._parent._pool.release(self.client._connection, timeout=RELEASE_SECONDS))
 
 
 @asynccontextmanager

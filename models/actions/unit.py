@@ -43,7 +43,7 @@ class _NobodyListens:
 lease: ContextVar[Lease | None] = ContextVar("lease", default=None)
 written: ContextVar[list[Job] | None] = ContextVar(
     "written", default=None
-)  # whoever wants to know the jobs of an action
+)  # for who wants to know an action's jobs
 _within: ContextVar[list[Job] | None] = ContextVar("within", default=None)  # the jobs of units inside an open one
 _bell: Bell = _NobodyListens()
 

@@ -48,29 +48,31 @@ const keyIn = (headers) => {
 };
 
 function Explorer() {
-  const [key, setKey] = React.useState("");
+  const [headers, setHeaders] = React.useState(HEADERS);
+  const [key, setKey] = React.useState(keyIn(HEADERS));
+  const waiting = React.useRef(0);
+  const plugins = React.useMemo(() => [GraphiQLPluginExplorer.explorerPlugin()], []);
   // A new key makes a new fetcher, and with a new fetcher GraphiQL asks for the schema again.
   const fetcher = React.useMemo(
     () => GraphiQL.createFetcher({ url: API.href, subscriptionUrl: SOCKET.href }),
     [key],
   );
-  const plugins = React.useMemo(() => [GraphiQLPluginExplorer.explorerPlugin()], []);
-  const waiting = React.useRef(0);
 
-  function onEditHeaders(headers) {
+  function onEditHeaders(edited) {
+    setHeaders(edited);
     window.clearTimeout(waiting.current);
-    waiting.current = window.setTimeout(() => setKey(keyIn(headers)), 500);
+    waiting.current = window.setTimeout(() => setKey(keyIn(edited)), 500);
   }
 
   return React.createElement(GraphiQL, {
     fetcher,
     plugins,
+    headers,
+    onEditHeaders,
     defaultQuery: WELCOME,
-    defaultHeaders: HEADERS,
     defaultEditorToolsVisibility: "headers",
     isHeadersEditorEnabled: true,
     inputValueDeprecation: true,
-    onEditHeaders,
   });
 }
 

@@ -30,7 +30,7 @@ class Membership(Node):
     status: Status = column("Where it stands.")
     reason: str | None = column("Why it stands there, where that is not plain.")
     availability: Availability | None = column("What the course system is told; null for nothing yet.", _availability())
-    amount: Money = money("What each cycle costs.")
+    amount: Money | None = money("What each cycle costs; null where the card provider keeps the price.")
     starts_on: date = column("Its first day.")
     ends_on: date | None = column("Its last day; null for no end.")
     course_ref: str | None = column("The customer's course in the course system.")

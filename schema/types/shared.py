@@ -29,7 +29,8 @@ class Money:
 
 def money(description: str, amount: str = "amount", currency: str = "{parent}.currency") -> Money:
     """An amount column with a currency beside it."""
-    made: Money = part(description, f"SELECT {{parent}}.{amount} AS minor, {currency} AS currency")
+    source = f"SELECT {{parent}}.{amount} AS minor, {currency} AS currency WHERE {{parent}}.{amount} IS NOT NULL"
+    made: Money = part(description, source)
     return made
 
 

@@ -7,7 +7,6 @@ from contextlib import suppress
 
 import asyncpg
 import pytest
-from tortoise.exceptions import BaseORMException
 
 from models.actions.transaction import transaction
 from models.actions.unit import unit
@@ -90,7 +89,7 @@ async def test_the_task_whose_begin_failed_recovers(database_url: str) -> None:
             try:
                 async with unit(acting=BY, at=NOW) as work:
                     work.audit("create", await SettingGroup.create(name=a_name("recovered")))
-            except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, BaseORMException):
+            except Exception:  # whatever the driver makes of a connection that died
                 failures += 1
         assert failures <= 3, "one failure a dead connection, at most"
         assert await SettingGroup.filter(name__startswith="recovered").count() == 6 - failures
@@ -103,7 +102,7 @@ async def test_begin_that_fails_gives_its_connection_back(database_url: str) -> 
         killer = await asyncpg.connect(database_url)
         await killer.execute("SELECT pg_terminate_backend($1)", pid)
         await killer.close()
-        with suppress(OSError, asyncpg.PostgresError, asyncpg.InterfaceError, BaseORMException):
+        with suppress(Exception):  # whatever the driver makes of it
             async with transaction():
                 pass
         async with asyncio.timeout(3), unit(acting=BY, at=NOW):

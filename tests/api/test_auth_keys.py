@@ -68,7 +68,7 @@ async def test_an_open_socket_is_closed_when_its_key_ends(database: str) -> None
     said: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
     told: asyncio.Queue[Any] = asyncio.Queue()
     scope = {"type": "websocket", "headers": [], "subprotocols": [PROTOCOL]}
-    serving = asyncio.create_task(served(scope, said.get, told.put))  # type: ignore[arg-type]  # queues speak ASGI here
+    serving = asyncio.create_task(served(scope, said.get, told.put))
     hello = orjson.dumps({"type": "connection_init", "payload": {"authorization": authorization}}).decode()
     for message in ({"type": "websocket.connect"}, {"type": "websocket.receive", "text": hello}):
         await said.put(message)

@@ -8,6 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from graphql import parse, validate
+
+from schema.root import schema
 
 EXPLORER = Path(__file__).resolve().parents[2] / "resolvers" / "explorer"
 PUBLISHED = {  # sha256 of each file as its authors built it
@@ -34,6 +37,12 @@ def test_our_own_files_name_no_other_host_and_run_no_inline_script() -> None:
     assert all(script.endswith("></script>") for script in re.findall(r"<script.*?</script>", page, re.DOTALL))
     asked_for = set(re.findall(r'(?:src|href)="([^":]+)"', page))
     assert asked_for == PUBLISHED.keys() | {"app.js", "app.css"}
+
+
+def test_what_it_suggests_can_be_asked() -> None:
+    suggested = re.search(r"const WELCOME = `(.*?)`;", (EXPLORER / "app.js").read_text(), re.DOTALL)
+    assert suggested is not None
+    assert validate(schema._schema, parse(suggested[1].replace("\\", ""))) == []
 
 
 def test_each_licence_is_told() -> None:

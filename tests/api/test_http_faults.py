@@ -74,12 +74,12 @@ class Subscription:
 async def client(database: str, redis_url: str, secret_key: str) -> AsyncIterator[httpx.AsyncClient]:
     schema = strawberry.Schema(Query, subscription=Subscription)
     documents = Documents(schema._schema)
-    reader = Reader(schema, None, b"", documents.admit)  # type: ignore[arg-type]  # none of these fields is declared
+    reader = Reader(schema, None, b"", documents.admit)
     deployment = Deployment(reader, SystemClock(), RedisBus(redis_url), Vault(secret_key))
     served = GraphQLOverHTTP(Engine(schema._schema, documents, seconds=0.3), Door(SystemClock()), deployment)
     _, token = await create_api_key(name="a", role=Role.ADMIN, acting="test", at=datetime.now(UTC))
     headers = {"authorization": f"Bearer {token}", "accept": "application/graphql-response+json"}
-    transport = httpx.ASGITransport(served)  # type: ignore[arg-type]  # httpx spells ASGI in its own words
+    transport = httpx.ASGITransport(served)
     async with httpx.AsyncClient(transport=transport, base_url="http://here", headers=headers) as client:
         yield client
 

@@ -53,6 +53,7 @@ async def test_an_invoice_follows_its_classes_and_is_shipped_once(staged: Staged
     """BOS: 25.00 each at once, the cents on the last, all on the one left; shipped once; AdHoc when none is."""
     stage = staged("calm")
     subscribed = await allocation.subscribe(stage)
+    assert subscribed["invoice"]["membership"] == {"status": "ACTIVE", "amount": None}, "Stripe keeps the price"
     three, one = await allocation.change_classes(stage, subscribed)
     versions = [
         subscribed["invoice"]["allocation"]["version"],
