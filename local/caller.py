@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from typing import Any
 
@@ -50,8 +50,10 @@ class Caller:
         return payload
 
     @asynccontextmanager
-    async def watching(self, document: str, **variables: Any) -> AsyncIterator["Watch"]:
-        """A running subscription, whose events wait until they are taken."""
+    async def watching(
+        self, document: str, tell: Callable[[Json], None] | None = None, **variables: Any
+    ) -> AsyncIterator["Watch"]:
+        """A running subscription; its events are kept, and told to `tell` as they arrive."""
         async with connect(self._ws, subprotocols=["graphql-transport-ws"], max_size=2**20) as socket:  # type: ignore[list-item]  # a NewType of str
             await socket.send(
                 json.dumps({"type": "connection_init", "payload": {"authorization": f"Bearer {self._key}"}})
@@ -59,7 +61,7 @@ class Caller:
             await _expect(socket, "connection_ack")
             payload = {"query": document, "variables": variables}
             await socket.send(json.dumps({"id": "1", "type": "subscribe", "payload": payload}))
-            watch = Watch()
+            watch = Watch(tell)
             reading = asyncio.create_task(watch.read(socket))
             try:
                 yield watch
@@ -81,9 +83,9 @@ async def _expect(socket: ClientConnection, kind: str) -> Json:
 class Watch:
     """What a subscription told so far, in order."""
 
-    def __init__(self) -> None:
+    def __init__(self, tell: Callable[[Json], None] | None = None) -> None:
         self.told: list[Json] = []
-        self._came = asyncio.Event()
+        self._tell = tell
 
     async def read(self, socket: ClientConnection) -> None:
         """Take events until the socket ends."""
@@ -93,18 +95,9 @@ class Watch:
                 await socket.send(json.dumps({"type": "pong"}))
             elif message["type"] == "next":
                 data: Json = message["payload"]["data"]
-                self.told.append(next(iter(data.values())))
-                self._came.set()
+                event: Json = next(iter(data.values()))
+                self.told.append(event)
+                if self._tell:
+                    self._tell(event)
             else:
                 raise CallError(json.dumps(message))
-
-    async def until(self, count: int, seconds: float = 30) -> list[Json]:
-        """Wait until this many events came -> all of them. Raises TimeoutError with what came."""
-        try:
-            async with asyncio.timeout(seconds):
-                while len(self.told) < count:
-                    self._came.clear()
-                    await self._came.wait()
-        except TimeoutError:
-            raise TimeoutError(f"{len(self.told)} of {count} events came: {json.dumps(self.told)}") from None
-        return self.told

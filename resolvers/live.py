@@ -10,9 +10,7 @@ from uuid import UUID
 
 from models.rules.refusals import Code, Refusal
 from resolvers.context import Context
-from resolvers.permissions import ALL, NONE, ROWS, audience
 from resolvers.reads.ids import known
-from resolvers.reads.meaning import ENTITIES
 
 SNAPSHOT = "SNAPSHOT"
 T = TypeVar("T")
@@ -86,14 +84,4 @@ async def _the_one(context: Context, topics: frozenset[Topic], given: str) -> UU
 
 
 async def _sees(context: Context, topic: Topic, subject: UUID) -> bool:
-    type_name = SUBJECTS[topic][0]
-    rule = ROWS[type_name][audience(context.viewer)]
-    if rule == NONE:
-        return False
-    sql = f"SELECT 1 FROM {ENTITIES[type_name].table} seen WHERE seen.id = $1"  # noqa: S608  # our own table's name
-    values = [subject]
-    if rule != ALL:
-        sql += " AND " + rule.replace("{row}", "seen").replace("{viewer}", "$2::uuid")
-        if "$2" in sql:
-            values.append(context.viewer.user_id)  # type: ignore[arg-type]  # null is nobody's id
-    return await context.reader.pool.fetchval(sql, *values) is not None
+    return await context.reader.sees(SUBJECTS[topic][0], subject, context.viewer)

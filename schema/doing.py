@@ -62,7 +62,7 @@ def done_by(run: Does, takes: type, subject: str, description: str, *, verb: str
         return answer
 
     own = _own(takes, f"{name}Input")
-    argument = Annotated[own, strawberry.argument(description=_said_of(own))]
+    argument = Annotated[own, strawberry.argument(description=_said_of(own))]  # type: ignore[valid-type]  # made above
     resolve.__annotations__ = {"info": Info, "input": argument, "return": answers}
     resolve.__name__ = verb
     return strawberry.mutation(resolver=resolve, description=description)

@@ -6,7 +6,7 @@ import signal
 import socket
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, Literal, cast
 from uuid import UUID
 
 import structlog
@@ -21,6 +21,7 @@ from redis.exceptions import RedisError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 from tortoise import Tortoise
 
+from app import log_as_json
 from integrations.bell import RUN_JOB, dumps, loads
 from integrations.bus import RedisBus
 from integrations.clock import SandboxClock, SystemClock
@@ -32,7 +33,7 @@ from models.actions.vault import Vault
 from models.ports import Clock
 from models.tables.config import tortoise_config
 from workers.kinds import HANDLERS, RECURRING
-from workers.runner import Runner
+from workers.runner import JOB_SECONDS, Runner
 from workers.work import Outside
 
 if TYPE_CHECKING:
@@ -41,7 +42,6 @@ if TYPE_CHECKING:
 SWEEP_SECONDS = 1.0
 CARRY_SECONDS = 1.0
 AT_ONCE = 20
-JOB_SECONDS = 120
 log = structlog.get_logger("dueflow.worker")
 
 
@@ -52,6 +52,7 @@ class Settings(BaseSettings):
     redis_url: str
     dueflow_secret_key: str
     dueflow_sandbox_admin: str | None = None
+    dueflow_env: Literal["development", "production"] = "production"
     dueflow_lease_seconds: float = jobs.LEASE_SECONDS
 
 
@@ -132,7 +133,7 @@ async def carry(redis: ArqRedis, runner: Runner) -> None:
             keep_result=0,
             max_tries=1,
             max_jobs=AT_ONCE,
-            job_timeout=JOB_SECONDS,
+            job_timeout=JOB_SECONDS + 30,  # the runner ends a job that takes too long; this one only guards the runner
             poll_delay=0.02,
             health_check_interval=5,
             health_check_key=f"dueflow:health:{socket.gethostname()}:{os.getpid()}",
@@ -163,6 +164,7 @@ async def database(url: str) -> AsyncIterator[None]:
 async def main() -> None:
     """Run until SIGTERM or SIGINT."""
     settings = Settings()
+    log_as_json(pretty=settings.dueflow_env == "development")
     redis, bus = arq_redis(settings.redis_url), RedisBus(settings.redis_url)
     clock: Clock = SandboxClock(clock_offset) if settings.dueflow_sandbox_admin else SystemClock()
     registry = Registry(Vault(settings.dueflow_secret_key), settings.dueflow_sandbox_admin, clock=clock)

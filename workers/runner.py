@@ -28,6 +28,7 @@ from workers.work import Handler, Outside, Work
 
 Wakes = list[tuple[UUID, int]]
 Ring = Callable[[Wakes], Awaitable[None]]
+JOB_SECONDS = 120.0
 log = structlog.get_logger("dueflow.runner")
 
 
@@ -41,16 +42,19 @@ class Runner:
         outside: Outside,
         ring: Ring,
         lease_seconds: float = LEASE_SECONDS,
+        job_seconds: float = JOB_SECONDS,
     ) -> None:
         """`recurring` has the seconds between two runs of a kind; `ring` wakes somebody for the next of a subject.
 
-        A job whose worker died is taken by another after `lease_seconds`.
+        A job whose worker died is taken by another after `lease_seconds`; one that takes longer than `job_seconds` is
+        ended, and that attempt has failed.
         """
         self._handlers = handlers
         self._recurring = recurring
         self._outside = outside
         self._ring = ring
         self._lease_seconds = lease_seconds
+        self._job_seconds = job_seconds
 
     async def run(self, job_id: UUID) -> None:
         """Run one job if it may run now; whatever happens, its row says so afterwards."""
@@ -75,7 +79,8 @@ class Runner:
             await self._bury(held, "every worker that tried it was lost", "WORKER_LOST")
             return
         try:
-            await self._handlers[held.kind](Work(held, self._outside))
+            async with asyncio.timeout(self._job_seconds):
+                await self._handlers[held.kind](Work(held, self._outside))
         except Fenced:
             log.warning("job lost to another worker", kind=held.kind, job=str(held.id))
         except RateLimited as limited:
@@ -107,7 +112,8 @@ class Runner:
             await _put_back(held, error, code, self._recurring[held.kind])
             return
         log.error("job is dead", kind=held.kind, job=str(held.id), code=code)
-        await jobs.bury(held.lease, error=error, code=code)
+        if not await jobs.bury(held.lease, error=error, code=code):
+            return
         if held.kind == "inbox.apply":
             await inbound.gave_up(Provider(held.payload["provider"]), held.payload["event_id"])
         await self._tell(held, "DEAD")
@@ -115,8 +121,11 @@ class Runner:
     async def _heartbeat(self, held: Held) -> None:
         while True:
             await asyncio.sleep(self._lease_seconds / 3)
-            if not await jobs.heartbeat(held.lease, self._lease_seconds):
-                return
+            try:
+                if not await jobs.heartbeat(held.lease, self._lease_seconds):
+                    return
+            except Exception:  # PostgreSQL may be restarting; there are two more beats before the lease ends
+                log.exception("heartbeat failed", kind=held.kind, job=str(held.id))
 
     async def _tell(self, held: Held, state: str) -> None:
         """Let watchers of this job know; the row is the truth, so a bus that is away costs them only this hint."""

@@ -63,7 +63,8 @@ async def book_with_credits(stage: Stage, credits_held: int) -> Json:
     async with stage.watching("BOOKING", "PAYMENT") as watch:
         payload = await caller.do(
             "bookCourse",
-            "booking { id status credits charge { amount currency } because { rule text } } job { id kind }",
+            "booking { id status credits charge { amount currency } because { rule text figures { name value } } }"
+            " job { id kind }",
             courseId=course,
             userId=user,
             method="PACKAGE_AND_CHARGE",
@@ -73,7 +74,8 @@ async def book_with_credits(stage: Stage, credits_held: int) -> Json:
         charge = f"{booked['charge']['amount']} {booked['charge']['currency']}"
         stage.say(f"bookCourse: {booked['credits']} credits drawn, {charge} charged, {booked['status']}.")
         for step in booked["because"]:
-            stage.say(f"    {step['rule']}: {step['text']}")
+            figures = ", ".join(f"{figure['name']} {figure['value']}" for figure in step["figures"])
+            stage.say(f"    {step['rule']}: {step['text']} ({figures})")
         await stage.disturb("booked")
 
         async def settled() -> Json | None:

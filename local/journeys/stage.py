@@ -127,7 +127,11 @@ class Stage:
         if not self.hears:
             yield Watch()
             return
-        async with self.caller.watching(EVENTS, topics=list(topics)) as watch:
+
+        def tell(event: Json) -> None:
+            self.say(f"    {told(event)}")
+
+        async with self.caller.watching(EVENTS, tell, topics=list(topics)) as watch:
             yield watch
 
     async def heard(self, watch: Watch, thing: str, global_id: str, *kinds: str) -> list[str]:
@@ -139,10 +143,7 @@ class Stage:
             came = kinds_about(watch, thing, global_id)
             return came if all(came.count(kind) >= kinds.count(kind) for kind in kinds) else None
 
-        came = await self.until(f"the live events {', '.join(kinds)}", look)
-        for event in watch.told:
-            self.say(f"    {told(event)}")
-        return came
+        return await self.until(f"the live events {', '.join(kinds)}", look)
 
 
 def raw(global_id: str) -> str:

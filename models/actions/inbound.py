@@ -44,8 +44,14 @@ async def receive(provider: Provider, events: Sequence[ReceivedEvent], *, at: da
                 "inbox.apply",
                 payload={"provider": provider, "event_id": row.event_id},
                 key=f"inbox.apply:{provider}:{row.event_id}",
+                subject=_about(row),
             )
     return len(rows)
+
+
+def _about(row: InboxEvent) -> str | None:
+    """The subject of an event's job: two that read one object at once could write what they read in the wrong order."""
+    return f"inbox:{row.provider}:{row.object_id}"[:80] if row.object_id else None
 
 
 async def stored(provider: Provider, event_id: str) -> InboxEvent:
@@ -73,7 +79,7 @@ async def replay(inbox_id: UUID, *, acting: str, at: datetime) -> InboxEvent:
         row.state = InboxState.RECEIVED
         await row.save(update_fields=["state"])
         work.audit("replay_webhook", row)
-        work.job("inbox.apply", payload={"provider": row.provider, "event_id": row.event_id})
+        work.job("inbox.apply", payload={"provider": row.provider, "event_id": row.event_id}, subject=_about(row))
     return row
 
 

@@ -141,7 +141,8 @@ async def finish(held: Lease, *, again_in: float | None = None) -> list[tuple[UU
 
 def backoff_seconds(attempts: int) -> float:
     """How long to wait after a failed attempt: doubling, full jitter, an hour at most."""
-    return random.uniform(0.5, min(BACKOFF_CAP_SECONDS, 2.0 ** min(attempts, 12)))  # noqa: S311  # spreads load, guards nothing
+    cap = min(BACKOFF_CAP_SECONDS, 2.0 ** min(attempts, 12))  # the cap is reached by then, a float's end far later
+    return random.uniform(0.5, cap)  # noqa: S311  # spreads load, guards nothing
 
 
 async def put_back(held: Lease, *, error: str, code: str, after_seconds: float, counts: bool = True) -> None:
@@ -159,9 +160,9 @@ async def put_back(held: Lease, *, error: str, code: str, after_seconds: float, 
     )
 
 
-async def bury(held: Lease, *, error: str, code: str) -> None:
-    """Give up: the row stays, visible, until a person retries it."""
-    await _sql(
+async def bury(held: Lease, *, error: str, code: str) -> bool:
+    """Give up: the row stays, visible, until a person retries it; False where the lease was lost."""
+    rows = await _sql(
         "WITH buried AS (UPDATE job SET state = 'DEAD', lease_until = NULL, finished_at = now(), error = $3,"
         " error_code = $4, updated_at = now() WHERE id = $1 AND token = $2 AND state = 'LEASED' RETURNING 1)"
         " SELECT * FROM buried",
@@ -170,6 +171,7 @@ async def bury(held: Lease, *, error: str, code: str) -> None:
         error,
         code,
     )
+    return bool(rows)
 
 
 async def sweep(limit: int = 200) -> list[tuple[UUID, int]]:

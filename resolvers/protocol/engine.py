@@ -12,6 +12,7 @@ import orjson
 from asyncpg import QueryCanceledError
 from graphql import (
     ExecutionResult,
+    FieldNode,
     GraphQLError,
     GraphQLSchema,
     execute,
@@ -89,8 +90,9 @@ class Engine:
                 async for result in results:
                     yield self._told(result, prepared, context)
             except Exception as fault:  # the source of events failed, or ended its subscriber on purpose
-                error = located_error(fault, None, ["subscription"])
-                yield self._refused([error], prepared, context)
+                root = prepared.chosen(asked.operation_name).selection_set.selections[0]
+                key = (root.alias or root.name).value if isinstance(root, FieldNode) else "subscription"
+                yield self._refused([located_error(fault, None, [key])], prepared, context)
 
     @asynccontextmanager
     async def _in_time(self, kind: str) -> AsyncIterator[None]:

@@ -153,6 +153,7 @@ async def test_a_cursor_that_is_no_longer_kept_ends_its_operation(api: Any, redi
             await wire.say(type="subscribe", id="1", payload={"query": EVENTS, "variables": {"after": after}})
             told = await wire.hear()
             assert (told["type"], told["payload"][0]["extensions"]["code"]) == ("error", "CURSOR_EXPIRED")
+            assert told["payload"][0]["path"] == ["events"]
 
 
 @asynccontextmanager

@@ -1,6 +1,6 @@
 """The tables as they are declared, and a connection to a migrated database for rows made by SQL alone."""
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from enum import Enum
@@ -17,6 +17,7 @@ from tortoise.models import Model
 from models.tables.config import tortoise_config
 from models.tables.row import new_id
 
+OWN = "a row of its own"
 NOON = datetime(2026, 1, 5, 12, tzinfo=UTC)
 LATER = NOON + timedelta(hours=1)
 # What a row needs beside a value of the right kind in each column, so that it breaks none of its table's rules.
@@ -25,8 +26,8 @@ VALID: dict[str, dict[str, Any]] = {
     "api_key": {"role": "ADMIN"},
     "class_session": {"ends_at": LATER},
     "invoice": {"period_end": LATER},
-    "payment": {"purpose": "MEMBERSHIP_FEE", "membership_id": "a row of its own"},
-    "price_override": {"centre_id": "a row of its own"},
+    "payment": {"purpose": "MEMBERSHIP_FEE", "membership_id": OWN},
+    "price_override": {"centre_id": OWN},
     "sandbox_clock": {"single": True},
 }
 
@@ -37,7 +38,7 @@ class Rows:
 
     connection: asyncpg.Connection
     declared: dict[str, type[Model]]
-    numbers: Iterator[int] = field(default_factory=count)
+    numbers: Iterator[int] = field(default_factory=lambda: count(1))
 
     async def put(self, table: str, **given: Any) -> dict[str, Any]:
         """Insert a row valid in all that is not given -> its columns. Raises what PostgreSQL raises."""
@@ -55,8 +56,8 @@ class Rows:
         for column, name in meta.fields_db_projection_reverse.items():
             described = meta.fields_map[name]
             value = wanted.get(column)
-            refers = described.reference
-            if refers is not None and column not in given and (value or not described.null):
+            refers: Any = described.reference
+            if refers is not None and (value == OWN or (column not in wanted and not described.null)):
                 value = (await self.put(refers.related_model._meta.db_table))["id"]
             elif column not in wanted and not described.null:
                 value = self._some(described)
@@ -66,9 +67,10 @@ class Rows:
     def _some(self, described: fields.Field[Any]) -> Any:
         default = described.default() if callable(described.default) else described.default
         number = next(self.numbers)
+        text = "GBP" if getattr(described, "max_length", None) == 3 else f"t{number}"
         kinds: dict[type, Any] = {
-            str: f"t{number}",
-            int: 1,
+            str: text,
+            int: number,
             bool: False,
             UUID: new_id(),
             datetime: NOON,
@@ -76,8 +78,9 @@ class Rows:
         }
         if described.field_type in (dict, list) or isinstance(described, fields.JSONField):
             return "{}"
-        if isinstance(described.field_type, type) and issubclass(described.field_type, Enum):
-            return (default or next(iter(described.field_type))).value
+        words: Iterable[Enum] | None = getattr(described, "enum_type", None)
+        if words is not None:
+            return (default or next(iter(words))).value
         return default if default is not None else kinds[described.field_type]
 
 
