@@ -15,12 +15,12 @@ from pydantic import Field
 from pydantic_settings import BaseSettings
 
 if TYPE_CHECKING:
-    from collections.abc import MutableMapping
-
     from starlette.applications import Starlette
     from starlette.requests import Request
     from starlette.responses import Response
     from starlette.types import ASGIApp, Receive, Scope, Send
+
+    from models.rules.states import Role
 
 ROOT = Path(__file__).resolve().parent
 SDL = ROOT / "schema" / "schema.graphql"
@@ -64,6 +64,7 @@ def build(settings: Settings) -> "Starlette":
     from integrations.bus import RedisBus
     from integrations.clock import SandboxClock, SystemClock
     from integrations.coursepro_calls import routes as coursepro_routes
+    from integrations.logs import log_as_json
     from integrations.registry import Registry
     from integrations.webhooks import routes as webhook_routes
     from models.actions.inbound import receive
@@ -203,30 +204,6 @@ def explorer() -> "ASGIApp":
     return Explorer(directory=EXPLORER, html=True)
 
 
-def log_as_json(*, pretty: bool) -> None:
-    """Set up the log: a JSON object per line, or words for a person; no local variables, no rows."""
-    import structlog
-
-    structlog.configure(
-        processors=[
-            structlog.processors.add_log_level,
-            structlog.processors.TimeStamper(fmt="iso", utc=True),
-            structlog.processors.format_exc_info,
-            without_rows,
-            structlog.dev.ConsoleRenderer() if pretty else structlog.processors.JSONRenderer(),
-        ],
-        cache_logger_on_first_use=True,
-    )
-
-
-def without_rows(_logger: Any, _method: str, event: "MutableMapping[str, Any]") -> "MutableMapping[str, Any]":
-    """Leave out of a traceback what PostgreSQL quotes of the row it refused: it may be personal or secret."""
-    if "exception" in event:
-        lines = event["exception"].splitlines()
-        event["exception"] = "\n".join(line for line in lines if not line.startswith("DETAIL:"))
-    return event
-
-
 def __getattr__(name: str) -> Any:
     """`app:app`, put together when a server asks for it."""
     if name != "app":
@@ -309,6 +286,28 @@ def sdl(
             raise typer.Exit(1)
     else:
         typer.echo(text, nl=False)
+
+
+@cli.command()
+def create_key(
+    name: Annotated[str, typer.Argument(help="Who or what uses it.")],
+    role: Annotated[str, typer.Option(help="ADMIN, FINANCE, FRONT_DESK or PARTNER.")] = "ADMIN",
+) -> None:
+    """Make an API key beside the API, the first one above all, and print it this once."""
+    from models.rules.states import Role
+
+    typer.echo(asyncio.run(_create_key(Database().database_url, name, Role(role))))
+
+
+async def _create_key(database_url: str, name: str, role: "Role") -> str:
+    from datetime import UTC, datetime
+
+    from models.actions.keys import create_api_key
+
+    async with AsyncExitStack() as until_the_end:
+        await _open_database(database_url, until_the_end)
+        _, token = await create_api_key(name=name, role=role, acting="command line", at=datetime.now(UTC))
+    return token
 
 
 @cli.command()

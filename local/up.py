@@ -23,7 +23,7 @@ ROLES = ("member", "front_desk", "finance", "admin", "partner")
 PROVIDERS = ("stripe", "gocardless", "coursepro", "nookal", "xero")
 QUERIES = (
     "{ viewer { role name } }",
-    "{ courses(first: 5) { nodes { name pricing centre { name } sessions { startsAt } } } }",
+    "{ courses(first: 5) { nodes { name pricing centre { name } sessions { nodes { startsAt } } } } }",
     "{ users(first: 5) { nodes { firstName packages { nodes { name balance } } memberships { nodes { status } } } } }",
 )
 _UVICORN = (

@@ -1,11 +1,13 @@
 """A caller's key makes a mutation happen once: the first answer is kept and given again.
 
-The row is written before the mutation runs and its answer right after the mutation's own transaction; the decision
-record on idempotency says what guards money between the two. Answers are sealed: one may show a new key's token.
+The row is written before the mutation runs, marked in the mutation's own transaction, and its answer kept right after:
+a mutation that is done never runs again under its key, even where its answer was lost. Answers are sealed: one of
+them may show a new key's token.
 """
 
 import hashlib
 from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
@@ -14,6 +16,7 @@ from graphql import GraphQLSchema, OperationDefinitionNode
 from graphql.execution.values import get_directive_values, get_variable_values
 from tortoise.connection import get_connections
 
+from models.actions.unit import once_under
 from models.actions.vault import Vault
 from models.rules.refusals import Code, Refusal
 from models.tables.row import new_id
@@ -24,18 +27,20 @@ from resolvers.viewer import Viewer
 
 DIRECTIVE = "idempotent"
 LONGEST_KEY = 255
+A_MINUTE = timedelta(seconds=60)
 
 _BEGIN = """
 INSERT INTO idempotency_key (id, caller, key, request_hash, created_at, updated_at)
 VALUES ($1, $2, $3, $4, now(), now())
 ON CONFLICT (caller, key) DO UPDATE SET id = EXCLUDED.id, updated_at = now()
-WHERE idempotency_key.answer IS NULL AND idempotency_key.request_hash = EXCLUDED.request_hash
+WHERE idempotency_key.answer IS NULL AND idempotency_key.committed_at IS NULL
+  AND idempotency_key.request_hash = EXCLUDED.request_hash
   AND idempotency_key.updated_at < now() - interval '60 seconds'
 RETURNING id
 """
-_FOUND = "SELECT request_hash, answer FROM idempotency_key WHERE caller = $1 AND key = $2"
+_FOUND = "SELECT request_hash, answer, committed_at FROM idempotency_key WHERE caller = $1 AND key = $2"
 _END = "UPDATE idempotency_key SET answer = $2::jsonb, updated_at = now() WHERE id = $1 RETURNING id"
-_FREE = "DELETE FROM idempotency_key WHERE id = $1 RETURNING id"
+_FREE = "DELETE FROM idempotency_key WHERE id = $1 AND committed_at IS NULL RETURNING id"
 
 
 def key_of(schema: GraphQLSchema, operation: OperationDefinitionNode, asked: Asked, header: str | None) -> str | None:
@@ -69,11 +74,14 @@ async def once(viewer: Viewer, key: str, asked: Asked, vault: Vault, run: Callab
     caller, row_id = str(viewer.key_id), new_id()
     if not await _sql(_BEGIN, row_id, caller, key, request_hash(asked)):
         return await _kept(caller, key, asked, vault)
+    marked = once_under.set(row_id)
     try:
         answer = await run()
     except BaseException:
-        await _sql(_FREE, row_id)
+        await _sql(_FREE, row_id)  # unless the mutation is done: the time limit may strike while its answer is read
         raise
+    finally:
+        once_under.reset(marked)
     if answer.undone:
         await _sql(_FREE, row_id)
     else:
@@ -87,7 +95,8 @@ async def _kept(caller: str, key: str, asked: Asked, vault: Vault) -> Answer:
     if found and found[0]["request_hash"] != request_hash(asked):
         raise _no(Code.IDEMPOTENCY_KEY_MISMATCH)
     if not found or found[0]["answer"] is None:
-        raise _no(Code.IDEMPOTENCY_IN_PROGRESS)
+        lost = found and found[0]["committed_at"] and found[0]["committed_at"] < datetime.now(UTC) - A_MINUTE
+        raise _no(Code.IDEMPOTENCY_ANSWER_LOST if lost else Code.IDEMPOTENCY_IN_PROGRESS)
     sealed = orjson.loads(found[0]["answer"])
     answer = orjson.loads(vault.open(sealed)["answer"])
     return Answer(orjson.dumps({**answer, "extensions": {"idempotency": {"replayed": True}}}))

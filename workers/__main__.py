@@ -21,10 +21,10 @@ from redis.exceptions import RedisError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 from tortoise import Tortoise
 
-from app import log_as_json
 from integrations.bell import RUN_JOB, dumps, loads
 from integrations.bus import RedisBus
 from integrations.clock import SandboxClock, SystemClock
+from integrations.logs import log_as_json
 from integrations.registry import Registry
 from models.actions import jobs
 from models.actions.settings import clock_offset

@@ -20,7 +20,7 @@ from models.rules.refusals import Code, Refusal
 from models.rules.states import AttendanceSource, BookingStatus, Owner, PaymentPurpose, Provider
 from models.tables.booking import Booking, CreditEntry, Package
 from models.tables.course import Attendance, ClassSession, Course
-from models.tables.membership import Membership
+from models.tables.membership import ClassType, Membership
 from models.tables.payment import Payment
 from models.tables.row import new_id
 from models.tables.user import User
@@ -263,6 +263,8 @@ async def grant_package(
             raise Refusal(Code.NOT_FOUND, field=("userId",))
         if membership_id and not await Membership.exists(id=membership_id, user_id=user_id):
             raise Refusal(Code.NOT_FOUND, field=("membershipId",))
+        if class_type_id and not await ClassType.exists(id=class_type_id):
+            raise Refusal(Code.NOT_FOUND, field=("classTypeId",))
         package = await Package.create(
             user_id=user_id,
             name=name,

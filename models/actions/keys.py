@@ -34,9 +34,9 @@ async def create_api_key(
 ) -> tuple[ApiKey, str]:
     """Make a key -> (its row, the token to hand over, never shown again). Raises Refusal INVALID_INPUT, NOT_FOUND."""
     if role is Role.MEMBER and user_id is None:
-        raise Refusal(Code.INVALID_INPUT, "a member's key belongs to a user", field=("userId",))
+        raise Refusal(Code.INVALID_INPUT, "A member's key belongs to a user.", field=("userId",))
     if expires_at is not None and expires_at <= at:
-        raise Refusal(Code.INVALID_INPUT, "a key expires in the future", field=("expiresAt",))
+        raise Refusal(Code.INVALID_INPUT, "A key expires in the future.", field=("expiresAt",))
     public_part, secret = secrets.token_hex(6), secrets.token_urlsafe(32)
     async with unit(acting=acting, at=at) as work:
         if user_id is not None and not await User.exists(id=user_id):

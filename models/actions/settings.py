@@ -41,7 +41,7 @@ async def configure_provider(
     needs_settings, needs_secrets = NEEDED[provider]
     missing = sorted(needs_settings - settings.keys())
     if missing:
-        raise Refusal(Code.INVALID_INPUT, f"{provider} needs the setting {missing[0]}", field=("settings", missing[0]))
+        raise Refusal(Code.INVALID_INPUT, f"{provider} needs the setting {missing[0]}.", field=("settings", missing[0]))
     for name, secret in secrets.items():
         if not secret.strip():
             raise Refusal(Code.SECRET_REQUIRED, field=("secrets", name))

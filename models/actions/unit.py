@@ -41,9 +41,8 @@ class _NobodyListens:
 
 
 lease: ContextVar[Lease | None] = ContextVar("lease", default=None)
-written: ContextVar[list[Job] | None] = ContextVar(
-    "written", default=None
-)  # for who wants to know an action's jobs
+once_under: ContextVar[UUID | None] = ContextVar("once_under", default=None)  # the row of a caller's key
+written: ContextVar[list[Job] | None] = ContextVar("written", default=None)  # for who wants to know an action's jobs
 _within: ContextVar[list[Job] | None] = ContextVar("within", default=None)  # the jobs of units inside an open one
 _bell: Bell = _NobodyListens()
 
@@ -156,7 +155,7 @@ async def unit(*, acting: str, at: datetime) -> AsyncIterator[Unit]:
     """Open one transaction for one action; on the way out its audit rows and jobs are written, then the bell is rung.
 
     `acting` names who does it ("key:front desk", "job:payments.collect"). Inside a job the worker's lease is checked
-    last, so that a worker which lost its job writes nothing. A unit inside another is a savepoint of it, and its bell is
+    last, so that a worker which lost its job writes nothing. A unit inside another is a savepoint of it, its bell is
     rung with the outer one's: whoever is woken must find the rows. Raises Fenced.
     """
     outer, inner = _within.get(), list[Job]()
@@ -167,6 +166,7 @@ async def unit(*, acting: str, at: datetime) -> AsyncIterator[Unit]:
             yield work
             await work.write()
             await _check_lease(connection)
+            await _mark_key(connection)
     finally:
         _within.reset(entered)
     jobs = [*inner, *work.jobs]
@@ -178,6 +178,15 @@ async def unit(*, acting: str, at: datetime) -> AsyncIterator[Unit]:
         asked.extend(jobs)
     if jobs:
         await _bell.ring([(job.id, 0) for job in jobs])
+
+
+async def _mark_key(connection: AsyncpgDBClient) -> None:
+    row_id = once_under.get()
+    if row_id is None:
+        return
+    rows, _ = await connection.execute_query("UPDATE idempotency_key SET committed_at = now() WHERE id = $1", [row_id])
+    if not rows:
+        raise Fenced(f"the request under idempotency key {row_id} was given up and runs elsewhere")
 
 
 async def _check_lease(connection: AsyncpgDBClient) -> None:

@@ -56,6 +56,7 @@ class Migration(migrations.Migration):
                 ('caller', fields.CharField(max_length=80)),
                 ('key', fields.CharField(max_length=255)),
                 ('request_hash', fields.CharField(max_length=64)),
+                ('committed_at', fields.DatetimeField(null=True, auto_now=False, auto_now_add=False)),
                 ('answer', fields.JSONField(null=True, encoder=JSON_DUMPS, decoder=loads)),
             ],
             options={'table': 'idempotency_key', 'app': 'models', 'constraints': [UniqueConstraint(fields=('caller', 'key'), name='idempotency_key_once')], 'pk_attr': 'id', 'table_description': "A caller's key, what it was used for and the answer it got; `answer` is empty while the first call runs."},

@@ -50,6 +50,7 @@ class Code(StrEnum):
     SECRET_REQUIRED = "SECRET_REQUIRED"  # noqa: S105  the name of a refusal, not a secret
     IDEMPOTENCY_KEY_MISMATCH = "IDEMPOTENCY_KEY_MISMATCH"
     IDEMPOTENCY_IN_PROGRESS = "IDEMPOTENCY_IN_PROGRESS"
+    IDEMPOTENCY_ANSWER_LOST = "IDEMPOTENCY_ANSWER_LOST"
     JOB_NOT_RETRYABLE = "JOB_NOT_RETRYABLE"
     CLOCK_ONLY_FORWARD = "CLOCK_ONLY_FORWARD"
     SANDBOX_ONLY = "SANDBOX_ONLY"
@@ -141,6 +142,10 @@ REFUSALS: dict[Code, Declared] = {
     _C.SECRET_REQUIRED: Declared("The first set-up of a provider needs its secret: give it.", "CoursePro, F; R70"),
     _C.IDEMPOTENCY_KEY_MISMATCH: Declared("This key came with another input: use a fresh key.", "One key, one input"),
     _C.IDEMPOTENCY_IN_PROGRESS: Declared("The request of this key still runs: ask again shortly.", "One key, one run"),
+    _C.IDEMPOTENCY_ANSWER_LOST: Declared(
+        "The request of this key was done, but its answer was lost: read the thing by a query, and send no new key.",
+        "One key, one run",
+    ),
     _C.JOB_NOT_RETRYABLE: Declared("Only a job that gave up can be run again.", "R144"),
     _C.CLOCK_ONLY_FORWARD: Declared("The clock only moves forward: name a later instant.", "The sandbox's clock"),
     _C.SANDBOX_ONLY: Declared("This works only where the sandbox runs.", "The sandbox"),

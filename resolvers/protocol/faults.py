@@ -22,7 +22,13 @@ _LIVE = {
     CursorExpired: ("CURSOR_EXPIRED", "Events after this cursor are no longer kept: read anew, then subscribe anew."),
     SlowConsumer: ("SLOW_CONSUMER", "Events were taken too slowly: subscribe again after the last cursor received."),
 }
-_STATUS = {INTERNAL: 500, "TIMEOUT": 503, "IDEMPOTENCY_IN_PROGRESS": 409, "IDEMPOTENCY_KEY_MISMATCH": 409}
+_STATUS = {
+    INTERNAL: 500,
+    "TIMEOUT": 503,
+    "IDEMPOTENCY_IN_PROGRESS": 409,
+    "IDEMPOTENCY_ANSWER_LOST": 409,
+    "IDEMPOTENCY_KEY_MISMATCH": 409,
+}
 log = structlog.get_logger("dueflow.graphql")
 
 

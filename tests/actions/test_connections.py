@@ -16,7 +16,6 @@ from tests.build import BY, NOW, a_name, sql
 from workers.__main__ import database as opened
 
 
-
 async def _idle_in_transaction(url: str) -> int:
     connection = await asyncpg.connect(url)
     try:

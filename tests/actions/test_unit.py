@@ -57,14 +57,13 @@ async def bell(database_url: str) -> AsyncIterator[Heard]:
 async def test_a_change_its_audit_and_its_jobs_are_written_together(bell: Heard) -> None:
     user = await a_user()
     payment_id = new_id()
-    async with happening() as seen:
-        async with unit(acting="key:front desk", at=NOW) as work:
-            group = await SettingGroup.create(name=a_name("group"))
-            work.audit("create_setting_group", group, before={"at": NOW}, after={"id": user.id}, because=["R25"])
-            work.emit(BookingMade(booking_id=payment_id, user_id=user.id))
-            work.emit(PaymentDue(payment_id=payment_id, user_id=user.id))
-            work.emit(UserLinked(user_id=user.id))  # told on no topic
-            assert await Job.filter(payload__contains={"payment_id": str(payment_id)}).count() == 0
+    async with happening() as seen, unit(acting="key:front desk", at=NOW) as work:
+        group = await SettingGroup.create(name=a_name("group"))
+        work.audit("create_setting_group", group, before={"at": NOW}, after={"id": user.id}, because=["R25"])
+        work.emit(BookingMade(booking_id=payment_id, user_id=user.id))
+        work.emit(PaymentDue(payment_id=payment_id, user_id=user.id))
+        work.emit(UserLinked(user_id=user.id))  # told on no topic
+        assert await Job.filter(payload__contains={"payment_id": str(payment_id)}).count() == 0
     assert [
         (entry.actor, entry.verb, entry.subject_type, entry.subject_id, entry.before, entry.after, entry.because, entry.at)
         for entry in seen.audit
@@ -124,14 +123,13 @@ async def test_a_key_names_an_obligation_once() -> None:
 
 async def test_a_unit_inside_a_unit_is_a_savepoint() -> None:
     kept, undone = a_name("kept"), a_name("undone")
-    async with happening() as seen:
-        async with unit(acting=BY, at=NOW) as work:
-            work.audit("outer", await SettingGroup.create(name=kept))
-            with suppress(ZeroDivisionError):
-                async with unit(acting=BY, at=NOW) as inner:
-                    inner.audit("inner", await SettingGroup.create(name=undone))
-                    inner.job("live.publish", payload={"events": []})
-                    raise ZeroDivisionError
+    async with happening() as seen, unit(acting=BY, at=NOW) as work:
+        work.audit("outer", await SettingGroup.create(name=kept))
+        with suppress(ZeroDivisionError):
+            async with unit(acting=BY, at=NOW) as inner:
+                inner.audit("inner", await SettingGroup.create(name=undone))
+                inner.job("live.publish", payload={"events": []})
+                raise ZeroDivisionError
     assert seen.verbs == ["outer"]
     assert seen.jobs == []
     assert await SettingGroup.exists(name=kept)

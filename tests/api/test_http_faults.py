@@ -12,9 +12,9 @@ import strawberry
 from graphql import GraphQLError
 from structlog.testing import capture_logs
 
-from app import without_rows
 from integrations.bus import RedisBus
 from integrations.clock import SystemClock
+from integrations.logs import without_rows
 from models.actions.keys import create_api_key
 from models.actions.vault import Vault
 from models.rules.refusals import Code, Refusal

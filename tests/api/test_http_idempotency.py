@@ -86,13 +86,28 @@ async def test_a_run_that_was_abandoned_is_taken_over_after_a_minute(api: Any) -
     row = await IdempotencyKey.get(key="k-6")
     await ApiKey.filter(name="left").delete()
     now = datetime.now(UTC)
-    await IdempotencyKey.filter(id=row.id).update(answer=None, updated_at=now - timedelta(seconds=50))
+    await IdempotencyKey.filter(id=row.id).update(
+        answer=None, committed_at=None, updated_at=now - timedelta(seconds=50)
+    )
     assert code(await post(api, MAKE_KEY, "k-6", name="left")) == "IDEMPOTENCY_IN_PROGRESS"
     await IdempotencyKey.filter(id=row.id).update(updated_at=now - timedelta(seconds=70))
     assert code(await post(api, MAKE_KEY, "k-6", name="another")) == "IDEMPOTENCY_KEY_MISMATCH"
     taken = (await post(api, MAKE_KEY, "k-6", name="left")).json()
     assert "extensions" not in taken
     assert await ApiKey.filter(name="left").count() == 1
+
+
+async def test_what_was_committed_never_runs_again(api: Any) -> None:
+    await post(api, MAKE_KEY, "k-lost", name="lost")
+    row = await IdempotencyKey.get(key="k-lost")
+    assert row.committed_at is not None
+    now = datetime.now(UTC)
+    await IdempotencyKey.filter(id=row.id).update(answer=None)
+    assert code(await post(api, MAKE_KEY, "k-lost", name="lost")) == "IDEMPOTENCY_IN_PROGRESS"
+    long_ago = now - timedelta(seconds=70)
+    await IdempotencyKey.filter(id=row.id).update(committed_at=long_ago, updated_at=long_ago)
+    assert code(await post(api, MAKE_KEY, "k-lost", name="lost")) == "IDEMPOTENCY_ANSWER_LOST"
+    assert await ApiKey.filter(name="lost").count() == 1
 
 
 async def test_a_business_no_is_an_answer_and_kept(api: Any) -> None:

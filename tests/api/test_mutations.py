@@ -36,7 +36,7 @@ from models.tables.pricing import PricingOption
 from models.tables.row import Row
 from models.tables.setting import ApiKey
 from models.tables.user import ExternalLink, User
-from resolvers.reads.ids import encode
+from resolvers.reads.ids import encode, split
 from schema.root import schema
 
 SCHEMA: GraphQLSchema = schema._schema
@@ -46,7 +46,7 @@ TODAY = date.today()  # noqa: DTZ011  # the API's own day, whichever it is
 NOW = datetime.now(UTC)
 DAY = timedelta(days=1)
 NAMES = {Subscription: "CardSubscription", InboxEvent: "WebhookEvent"}
-Input = dict[str, Any]
+Words = dict[str, Any]
 
 
 @dataclass
@@ -70,25 +70,29 @@ async def a_world(member: User) -> World:
     )
     for provider, kind in ((Provider.STRIPE, "payment_method"), (Provider.NOOKAL, "patient")):
         await ExternalLink.create(user_id=member.id, provider=provider, kind=kind, external_id=f"{kind}_1")
-    group = world.put("group", await SettingGroup.create(name="Shire"))
+    world.put("group", await SettingGroup.create(name="Shire"))
     centre = world.put("centre", await Centre.create(name="North", zone="Europe/London", currency="GBP"))
     await _catalogue(world, centre)
     world.put("key", await ApiKey.create(name="old", public_part="old", secret_hash="0" * 64, role="PARTNER"))
     world.put("dead", await Job.create(kind="payments.ask", key="dead", state=JobState.DEAD, attempts=12))
     world.put("waiting", await Job.create(kind="payments.ask", key="waiting"))
-    told = {"provider": Provider.STRIPE, "event_id": "evt_1", "event_type": "invoice.paid", "body": {"id": "evt_1"}}
+    told: Words = {
+        "provider": Provider.STRIPE,
+        "event_id": "evt_1",
+        "event_type": "invoice.paid",
+        "body": {"id": "evt_1"},
+    }
     world.put("webhook", await InboxEvent.create(**told))
     await _holdings(world, member.id, centre)
-    assert group
     return world
 
 
 async def _catalogue(world: World, centre: UUID) -> None:
     for word, frequency in (("once", Frequency.FIXED), ("monthly", Frequency.RECURRING)):
-        terms = {"option_type": OptionType.STANDARD, "frequency": frequency, "amount": 2000, "currency": "GBP"}
+        terms: Words = {"option_type": OptionType.STANDARD, "frequency": frequency, "amount": 2000, "currency": "GBP"}
         world.put(word, await PricingOption.create(name=word, **terms))
     class_type = world.put("class type", await ClassType.create(name="Lane swimming"))
-    kind = {"integration": Integration.NONE, "kind": MembershipKind.ONGOING}
+    kind: Words = {"integration": Integration.NONE, "kind": MembershipKind.ONGOING}
     plan = world.put("plan", await MembershipType.create(name="Gold", product="prod_1", centre_id=centre, **kind))
     await PaymentOption.create(membership_type_id=plan, pricing_option_id=_uuid(world, "monthly"))
     course = await Course.create(
@@ -96,12 +100,12 @@ async def _catalogue(world: World, centre: UUID) -> None:
         pricing=Pricing.FULL_RATE, capacity=8,
     )  # fmt: skip
     world.put("course", course)
-    times = {"starts_at": NOW + DAY, "ends_at": NOW + DAY + timedelta(hours=1)}
+    times: Words = {"starts_at": NOW + DAY, "ends_at": NOW + DAY + timedelta(hours=1)}
     await ClassSession.create(course_id=course.id, class_type_id=class_type, centre_id=centre, **times)
 
 
 async def _holdings(world: World, user_id: UUID, centre: UUID) -> None:
-    signed = {"provider": Provider.GOCARDLESS, "external_id": "MD1", "status": MandateStatus.ACTIVE}
+    signed: Words = {"provider": Provider.GOCARDLESS, "external_id": "MD1", "status": MandateStatus.ACTIVE}
     mandate = world.put("mandate", await Mandate.create(user_id=user_id, **signed))
     plan = _uuid(world, "plan")
     for word in ("to cancel", "to suspend", "to reinstate", "to complete", "to sync", "to collect", "sold"):
@@ -119,7 +123,7 @@ async def _holdings(world: World, user_id: UUID, centre: UUID) -> None:
         key="payment:failed:1", reference="PM1",
     )  # fmt: skip
     world.put("failed", failed)
-    mirrored = {"provider": Provider.STRIPE, "customer": "cus_1", "product": "prod_1"}
+    mirrored: Words = {"provider": Provider.STRIPE, "customer": "cus_1", "product": "prod_1"}
     mine = await Subscription.create(
         external_id="sub_1", status=SubscriptionStatus.ACTIVE, user_id=user_id, membership_id=_uuid(world, "sold"),
         **mirrored,
@@ -141,8 +145,6 @@ async def _holdings(world: World, user_id: UUID, centre: UUID) -> None:
 
 
 def _uuid(world: World, word: str) -> UUID:
-    from resolvers.reads.ids import split
-
     return split(world.ids[word])[1]
 
 
@@ -151,13 +153,13 @@ def _times(days: int) -> dict[str, str]:
     return {"startsAt": start.isoformat(), "endsAt": (start + timedelta(hours=1)).isoformat()}
 
 
-def _of(**words: str) -> Callable[[dict[str, str]], Input]:
+def _of(**words: str) -> Callable[[dict[str, str]], Words]:
     """Fields that each hold the id of what the word names."""
     return lambda ids: {field: ids[word] for field, word in words.items()}
 
 
 # mutation: (ids of the world -> its input, what its object shows, the kind of its job)
-EXAMPLES: dict[str, tuple[Callable[[dict[str, str]], Input], dict[str, Any] | None, str | None]] = {
+EXAMPLES: dict[str, tuple[Callable[[dict[str, str]], Words], dict[str, Any] | None, str | None]] = {
     "createUser": (
         lambda ids: {"firstName": "Ida", "lastName": "Berg", "email": "ida@example.test", "dateOfBirth": "1990-02-28"},
         {"firstName": "Ida", "email": "ida@example.test", "dateOfBirth": "1990-02-28", "state": "ACTIVE"},
@@ -176,12 +178,14 @@ EXAMPLES: dict[str, tuple[Callable[[dict[str, str]], Input], dict[str, Any] | No
     ),
     "createPricingOption": (
         lambda ids: {
-            "name": "Term", "type": "STANDARD", "frequency": "FIXED",
+            "name": "Term",
+            "type": "STANDARD",
+            "frequency": "FIXED",
             "price": {"amount": "20.50", "currency": "GBP"},
         },
         {"name": "Term", "type": "STANDARD", "frequency": "FIXED"},
         None,
-    ),  # fmt: skip
+    ),
     "setPriceOverride": (
         lambda ids: {"pricingOptionId": ids["once"], "centreId": ids["centre"], "amount": 1850},
         {"effectiveFrom": None},
@@ -189,20 +193,27 @@ EXAMPLES: dict[str, tuple[Callable[[dict[str, str]], Input], dict[str, Any] | No
     ),
     "createMembershipType": (
         lambda ids: {
-            "name": "Silver", "integration": "NONE", "kind": "ONGOING", "pricingOptionIds": [ids["monthly"]],
+            "name": "Silver",
+            "integration": "NONE",
+            "kind": "ONGOING",
+            "pricingOptionIds": [ids["monthly"]],
             "classTypeIds": [ids["class type"]],
         },
         {"name": "Silver", "integration": "NONE", "kind": "ONGOING"},
         None,
-    ),  # fmt: skip
+    ),
     "startMembership": (
         lambda ids: {
-            "userId": ids["member"], "membershipTypeId": ids["plan"], "centreId": ids["centre"],
-            "pricingOptionId": ids["monthly"], "mandateId": ids["mandate"], "startsOn": TODAY.isoformat(),
+            "userId": ids["member"],
+            "membershipTypeId": ids["plan"],
+            "centreId": ids["centre"],
+            "pricingOptionId": ids["monthly"],
+            "mandateId": ids["mandate"],
+            "startsOn": TODAY.isoformat(),
         },
         {"status": "ACTIVE", "startsOn": TODAY.isoformat()},
         "courses.push_membership",
-    ),  # fmt: skip
+    ),
     "cancelMembership": (_of(membershipId="to cancel"), {"status": "CANCELLED"}, "courses.push_membership"),
     "suspendMembership": (_of(membershipId="to suspend"), {"status": "SUSPENDED"}, "courses.push_membership"),
     "reinstateMembership": (_of(membershipId="to reinstate"), {"status": "ACTIVE"}, "courses.push_membership"),
@@ -210,12 +221,16 @@ EXAMPLES: dict[str, tuple[Callable[[dict[str, str]], Input], dict[str, Any] | No
     "syncMembership": (_of(membershipId="to sync"), {"status": "ACTIVE"}, "courses.push_membership"),
     "createCourse": (
         lambda ids: {
-            "name": "Advanced", "centreId": ids["centre"], "pricingOptionId": ids["once"], "pricing": "PRORATED",
-            "capacity": 4, "sessions": [_times(3), _times(10)],
+            "name": "Advanced",
+            "centreId": ids["centre"],
+            "pricingOptionId": ids["once"],
+            "pricing": "PRORATED",
+            "capacity": 4,
+            "sessions": [_times(3), _times(10)],
         },
         {"name": "Advanced", "pricing": "PRORATED", "capacity": 4, "owner": "DUEFLOW"},
         None,
-    ),  # fmt: skip
+    ),
     "bookCourse": (
         lambda ids: {"courseId": ids["course"], "userId": ids["member"], "method": "PAYMENT"},
         {"status": "AWAITING_PAYMENT", "method": "PAYMENT", "credits": 0},
@@ -238,22 +253,27 @@ EXAMPLES: dict[str, tuple[Callable[[dict[str, str]], Input], dict[str, Any] | No
     ),
     "retryPayment": (_of(paymentId="failed"), {"status": "FAILED", "attempts": 1}, "payments.retry"),
     "createPaymentLink": (
-        _of(membershipTypeId="plan", userId="member"), {"name": "Gold"}, "subscriptions.payment_link",
+        _of(membershipTypeId="plan", userId="member"),
+        {"name": "Gold"},
+        "subscriptions.payment_link",
     ),
     "linkSubscription": (
-        _of(subscriptionId="stray subscription", userId="newcomer"), {"externalId": "sub_2"}, "courses.push_membership",
+        _of(subscriptionId="stray subscription", userId="newcomer"),
+        {"externalId": "sub_2"},
+        "courses.push_membership",
     ),
     "allocateInvoice": (_of(invoiceId="running invoice"), {"billedOffAt": None, "hold": None}, None),
     "billOffInvoice": (_of(invoiceId="due invoice"), {"externalId": "in_1"}, "practice.ship_invoice"),
     "shipInvoice": (_of(invoiceId="billed invoice"), {"externalId": "in_2"}, "practice.ship_invoice"),
     "configureProvider": (
         lambda ids: {
-            "provider": "STRIPE", "settings": [],
+            "provider": "STRIPE",
+            "settings": [],
             "secrets": [{"name": "api_key", "value": "sk_test_1"}, {"name": "webhook_secret", "value": "whsec_1"}],
         },
         None,
         None,
-    ),  # fmt: skip
+    ),
     "createApiKey": (
         lambda ids: {"name": "web", "role": "MEMBER", "userId": ids["member"], "scopes": ["money:read"]},
         {"name": "web", "role": "MEMBER", "scopes": ["money:read"]},
@@ -264,9 +284,11 @@ EXAMPLES: dict[str, tuple[Callable[[dict[str, str]], Input], dict[str, Any] | No
     "cancelJob": (_of(jobId="waiting"), None, "payments.ask"),
     "replayWebhook": (_of(webhookEventId="webhook"), {"eventId": "evt_1", "state": "RECEIVED"}, "inbox.apply"),
     "advanceClock": (
-        lambda ids: {"to": (NOW + timedelta(hours=1)).isoformat()}, None, "sandbox.move_clock",
+        lambda ids: {"to": (NOW + timedelta(hours=1)).isoformat()},
+        None,
+        "sandbox.move_clock",
     ),
-}  # fmt: skip
+}
 
 
 def document(mutation: str) -> str:

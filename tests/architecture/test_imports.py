@@ -105,9 +105,9 @@ def test_the_rules_load_neither_the_tables_nor_graphql() -> None:
 
 
 def test_nothing_imports_the_composition_root() -> None:
-    for package in PACKAGES:
-        for source in (ROOT / package).rglob("*.py"):
-            assert "app" not in _imported(source), source
+    sources = [source for package in PACKAGES for source in (ROOT / package).rglob("*.py")]
+    importers = {source.relative_to(ROOT).as_posix() for source in sources if "app" in _imported(source)}
+    assert importers <= {"workers/__main__.py"}  # the worker's own root, which sets up the same log
 
 
 def _imported(source: Path) -> set[str]:
@@ -132,8 +132,8 @@ def _imported(source: Path) -> set[str]:
 def test_the_leaking_transaction_is_banned(tmp_path: Path, used: str, found: list[str]) -> None:
     source = tmp_path / "action.py"
     source.write_text(used)
-    command = [BIN / "ruff", "check", "--config", ROOT / "pyproject.toml", "--no-cache", "--output-format", "concise"]
-    done = subprocess.run([*command, "--select", "TID", source], capture_output=True, text=True, check=False)
+    ruff = f"{BIN}/ruff check --no-cache --select TID --output-format concise --config {ROOT}/pyproject.toml {source}"
+    done = subprocess.run(ruff.split(), capture_output=True, text=True, check=False)
     assert [line.split()[1] for line in done.stdout.splitlines() if line.startswith(str(source))] == found
 
 

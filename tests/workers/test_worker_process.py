@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -218,7 +218,9 @@ async def test_the_job_of_a_killed_worker_is_run_by_the_next_after_its_lease(wor
         one.process.wait()
         other = worker(DUEFLOW_SANDBOX_ADMIN=address)
         await other.runs()
-        await asyncio.sleep(1.5)  # two sweeps long nobody else may touch it
+        for _ in range(2):  # two sweeps long nobody else may touch it
+            swept = await a_quiet_job()
+            await until(lambda swept=swept: is_in(swept, DONE))  # type: ignore[misc]  # mypy cannot infer a lambda's default
         row = await Job.get(id=job.id)
         assert (row.state, row.token) == (LEASED, 1)
         await sql(
