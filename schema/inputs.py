@@ -8,6 +8,7 @@ import strawberry
 from models.rules.booking import Basis, Method, Pricing
 from models.rules.pricing import Frequency, Integration, MembershipKind, OptionType
 from models.rules.states import KeyPurpose, Provider, Role
+from schema import enums  # noqa: F401  importing it names the words that inputs take
 from schema.scalars import CurrencyCode, Decimal
 
 ID_OF = "id_of"

@@ -1,4 +1,4 @@
-"""What tests start from, made by the actions themselves, and what they look at afterwards: rows, events, jobs, audit."""
+"""What tests start from, made by the actions themselves, and what they look at afterwards."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -51,8 +51,8 @@ async def everything() -> dict[str, tuple[int, str]]:
     """Each table -> (how many rows, a digest of all they hold)."""
     tables = [row["name"] for row in await sql("SELECT tablename AS name FROM pg_tables WHERE schemaname = 'public'")]
     parts = [
-        f"SELECT '{name}' AS name, count(*) AS rows, coalesce(md5(string_agg(t::text, '|' ORDER BY t::text)), '') AS sum"
-        f' FROM "{name}" t'
+        f"SELECT '{name}' AS name, count(*) AS rows,"
+        f" coalesce(md5(string_agg(t::text, '|' ORDER BY t::text)), '') AS sum FROM \"{name}\" t"
         for name in tables
     ]
     return {row["name"]: (row["rows"], row["sum"]) for row in await sql(" UNION ALL ".join(parts))}
@@ -117,9 +117,7 @@ async def a_user(first_name: str = "Ada") -> User:
 async def tied(user: User, provider: Provider, kind: str) -> str:
     """Tie a user to a fresh record of another system -> its id there."""
     external_id = f"{kind}_{next(_numbers)}"
-    await users.link_external(
-        user_id=user.id, provider=provider, kind=kind, external_id=external_id, acting=BY, at=NOW
-    )
+    await users.link_external(user_id=user.id, provider=provider, kind=kind, external_id=external_id, acting=BY, at=NOW)
     return external_id
 
 
@@ -247,9 +245,7 @@ async def a_membership(user: User | None = None, *, starts_on: date | None = Non
 
 async def a_fee(membership: Membership, period_start: date | None = None) -> Payment:
     """A fee of a membership, due and not yet asked for."""
-    return await payments.collect_fee(
-        membership.id, period_start=period_start or NOW.date(), acting=BY, at=NOW
-    )
+    return await payments.collect_fee(membership.id, period_start=period_start or NOW.date(), acting=BY, at=NOW)
 
 
 # -- subscriptions, their invoices, and the practice's diary ----------------------------------------------------------
@@ -309,7 +305,13 @@ class Clinic:
         return InvoiceSeen(**{**values, **changes})
 
     def seat(
-        self, number: int, starts_at: datetime, mark: Mark = Mark.BOOKED, *, class_type: str | None = None, **changes: Any
+        self,
+        number: int,
+        starts_at: datetime,
+        mark: Mark = Mark.BOOKED,
+        *,
+        class_type: str | None = None,
+        **changes: Any,
     ) -> AttendanceSeen:
         """The patient's place in a class, as the practice has it."""
         kind = class_type or self.covers[0]
@@ -353,9 +355,7 @@ async def a_clinic(
     fresh = tuple(f"ct{next(_numbers)}" for _ in range(covers - len(known)))
     for practice_id in fresh:
         await catalogue.create_class_type(name=f"Class {practice_id}", practice_id=practice_id, acting=BY, at=NOW)
-    class_types = await sql(
-        "SELECT id FROM class_type WHERE practice_id = ANY($1::text[])", list(known + fresh)
-    )
+    class_types = await sql("SELECT id FROM class_type WHERE practice_id = ANY($1::text[])", list(known + fresh))
     product = f"prod_{next(_numbers)}"
     kind = await catalogue.create_membership_type(
         name=a_name("Weekly classes"),
@@ -367,6 +367,4 @@ async def a_clinic(
         acting=BY,
         at=NOW - WEEK,
     )
-    return Clinic(
-        person, patient, customer, centre, location, product, known + fresh, f"sub_{next(_numbers)}", kind
-    )
+    return Clinic(person, patient, customer, centre, location, product, known + fresh, f"sub_{next(_numbers)}", kind)

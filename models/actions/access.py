@@ -67,6 +67,10 @@ async def attendees_posted(fact: AttendeesPosted, *, acting: str, at: datetime) 
                 external_ref=fact.session_id,
                 defaults={"starts_at": fact.starts_at, "ends_at": fact.ends_at, "centre_id": membership.centre_id},
             )
+            window = token_window(session.starts_at, session.ends_at)
+            await AccessToken.filter(class_session_id=session.id, revoked_at__isnull=True).update(
+                valid_from=window.valid_from, valid_until=window.valid_until
+            )
             await Attendance.update_or_create(
                 class_session_id=session.id,
                 user_id=membership.user_id,

@@ -17,6 +17,8 @@ from models.tables.invoice import Allocation, AllocationShare, Invoice
 from models.tables.membership import Coverage as CoverageRow
 from models.tables.membership import Membership, Subscription
 
+_NEVER_PAID = (InvoiceStatus.VOID, InvoiceStatus.UNCOLLECTIBLE)  # such a one must not keep a class from another
+
 
 @dataclass(frozen=True, slots=True)
 class _Candidate:
@@ -52,12 +54,7 @@ async def reallocate(work: Unit, touched: Sequence[Invoice]) -> None:
 
 
 async def _reallocate_user(work: Unit, user_id: UUID, start: datetime, end: datetime) -> None:
-    overlapping = (
-        await Invoice.filter(user_id=user_id, period_start__lt=end, period_end__gt=start)
-        .select_for_update()
-        .order_by("id")
-    )
-    candidates = [await _candidate(invoice) for invoice in overlapping if invoice.billed_off_at is None]
+    candidates = [await _candidate(invoice) for invoice in await _claimants(user_id, start, end)]
     if not candidates:
         return
     start = min(each.invoice.period_start for each in candidates)
@@ -69,6 +66,25 @@ async def _reallocate_user(work: Unit, user_id: UUID, start: datetime, end: date
         matching = invoicing.matching_classes(attendances, candidate.covered, candidate.period)
         await _hold(candidate.invoice)
         await _write_version(work, candidate.invoice, matching.kept)
+
+
+async def _claimants(user_id: UUID, start: datetime, end: datetime) -> list[Invoice]:
+    """The user's unbilled invoices that touch a span, those that touch these, and so on: each may claim a class."""
+    while True:
+        invoices = (
+            await Invoice.filter(
+                user_id=user_id, period_start__lt=end, period_end__gt=start, billed_off_at__isnull=True
+            )
+            .select_for_update()
+            .order_by("id")
+        )
+        wider = (
+            min([start, *(invoice.period_start for invoice in invoices)]),
+            max([end, *(invoice.period_end for invoice in invoices)]),
+        )
+        if wider == (start, end):
+            return invoices
+        start, end = wider
 
 
 async def _candidate(invoice: Invoice) -> _Candidate:
@@ -113,7 +129,8 @@ def _as_rule(
     claims = [
         each.claim
         for each in candidates
-        if session.starts_at in each.period
+        if each.invoice.status not in _NEVER_PAID
+        and session.starts_at in each.period
         and any(part.covers(session.class_type_id, session.starts_at) for part in each.covered)
     ]
     taken = bool(claims) and invoicing.first_claim(claims).invoice_id != mine.invoice.id

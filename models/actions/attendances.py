@@ -1,5 +1,6 @@
 """Who is in which class of the practice system; every change spreads the invoices it touches anew."""
 
+from collections import defaultdict
 from collections.abc import Sequence
 from datetime import datetime
 from uuid import UUID
@@ -22,25 +23,25 @@ async def attendances_seen(facts: Sequence[AttendanceSeen], *, acting: str, at: 
 
     Patients nobody is linked to, and locations that are no centre of ours, are left out; linking one reads all anew.
     """
-    changed: dict[UUID, set[datetime]] = {}
+    changed: defaultdict[UUID, set[datetime]] = defaultdict(set)
     async with unit(acting=acting, at=at) as work:
-        for fact in facts:
-            moments = await _mirror(work, fact)
-            if moments:
-                user_id, starts = moments
-                changed.setdefault(user_id, set()).update(starts)
+        differed = [await _mirror(work, fact, changed) for fact in facts]
         for user_id in sorted(changed):
             await allocations.reallocate_around(work, user_id, sorted(changed[user_id]))
-    return sum(len(starts) for starts in changed.values())
+    return sum(differed)
 
 
-async def _mirror(work: Unit, fact: AttendanceSeen) -> tuple[UUID, set[datetime]] | None:
+async def _mirror(work: Unit, fact: AttendanceSeen, changed: defaultdict[UUID, set[datetime]]) -> bool:
+    """One attendance as it is now -> whether that differs; `changed` takes whose invoices of which moments follow."""
     user_id = await user_of(Provider(fact.provider), "patient", fact.patient_id)
     centre = await Centre.get_or_none(practice_location=fact.location_id)
     if user_id is None or centre is None:
-        return None
+        return False
     class_type, _ = await ClassType.get_or_create(practice_id=fact.class_type_id, defaults={"name": fact.class_name})
     session, moved_from = await _session(fact, class_type.id, centre.id)
+    if moved_from is not None:
+        for seated in await Attendance.filter(class_session_id=session.id):
+            changed[seated.user_id] |= {moved_from, fact.starts_at}
     seat = await Attendance.filter(class_session_id=session.id, user_id=user_id).select_for_update().first()
     by_hand = fact.invoiced and not await _ours(seat, fact)
     if seat is None:
@@ -51,13 +52,14 @@ async def _mirror(work: Unit, fact: AttendanceSeen) -> tuple[UUID, set[datetime]
             mark=fact.mark,
             invoiced_elsewhere=by_hand,
         )
-    elif (seat.mark, seat.invoiced_elsewhere) == (fact.mark, by_hand) and moved_from is None:
-        return None
+    elif (seat.mark, seat.invoiced_elsewhere) == (fact.mark, by_hand):
+        return moved_from is not None
     else:
         seat.mark, seat.invoiced_elsewhere = fact.mark, by_hand
         await seat.save(update_fields=["mark", "invoiced_elsewhere"])
     work.audit("attendance_seen", seat, after={"mark": fact.mark, "invoiced_elsewhere": by_hand})
-    return user_id, {fact.starts_at} | ({moved_from} if moved_from else set())
+    changed[user_id].add(fact.starts_at)
+    return True
 
 
 async def _session(fact: AttendanceSeen, class_type_id: UUID, centre_id: UUID) -> tuple[ClassSession, datetime | None]:

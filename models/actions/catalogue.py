@@ -44,6 +44,8 @@ async def create_centre(
     async with unit(acting=acting, at=at) as work:
         if await Centre.exists(name=name):
             raise Refusal(Code.INVALID_INPUT, f"A centre is called {name!r} already.", field=("name",))
+        if practice_location and await Centre.exists(practice_location=practice_location):
+            raise Refusal(Code.INVALID_INPUT, "This place is another centre's.", field=("practiceLocation",))
         if setting_group_id and not await SettingGroup.exists(id=setting_group_id):
             raise Refusal(Code.NOT_FOUND, field=("settingGroupId",))
         centre = await Centre.create(
@@ -181,14 +183,17 @@ async def create_membership_type(
     FREQUENCY_DOES_NOT_FIT, NOT_FOUND, INVALID_INPUT.        Source: CoursePro, B step 4 and 5; R27-R30, R94
     """
     if kind is MembershipKind.FIXED_TERM:
-        term_months = term_months or 3
+        term_months = 3 if term_months is None else term_months
     elif term_months is not None:
         raise Refusal(Code.INVALID_INPUT, "Only a fixed term has months.", field=("termMonths",))
-    if (kind is MembershipKind.SESSIONS) != (sessions is not None) or (sessions or term_months or 1) < 1:
+    if term_months is not None and term_months < 1:
+        raise Refusal(Code.INVALID_INPUT, "A fixed term has at least one month.", field=("termMonths",))
+    if (kind is MembershipKind.SESSIONS) != (sessions is not None) or (sessions is not None and sessions < 1):
         raise Refusal(Code.INVALID_INPUT, "A session purchase, and nothing else, has sessions.", field=("sessions",))
     if product and centre_id is None:
         raise Refusal(Code.INVALID_INPUT, "A product's memberships belong to a centre.", field=("centreId",))
     coursepro = integration is Integration.COURSEPRO_COURSE
+    pricing_option_ids = tuple(dict.fromkeys(pricing_option_ids))
     async with unit(acting=acting, at=at) as work:
         await _check_options(integration, kind, pricing_option_ids)
         if centre_id and not await Centre.exists(id=centre_id):

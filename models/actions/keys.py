@@ -14,6 +14,7 @@ from models.tables.setting import ApiKey
 from models.tables.user import User
 
 PREFIX = "df"
+PUBLIC_BYTES = 6
 
 
 def _hash(secret: str) -> str:
@@ -37,7 +38,7 @@ async def create_api_key(
         raise Refusal(Code.INVALID_INPUT, "A member's key belongs to a user.", field=("userId",))
     if expires_at is not None and expires_at <= at:
         raise Refusal(Code.INVALID_INPUT, "A key expires in the future.", field=("expiresAt",))
-    public_part, secret = secrets.token_hex(6), secrets.token_urlsafe(32)
+    public_part, secret = secrets.token_hex(PUBLIC_BYTES), secrets.token_urlsafe(32)
     async with unit(acting=acting, at=at) as work:
         if user_id is not None and not await User.exists(id=user_id):
             raise Refusal(Code.NOT_FOUND, field=("userId",))
@@ -73,7 +74,7 @@ async def revoke_api_key(key_id: UUID, *, acting: str, at: datetime) -> ApiKey:
 async def find_api_key(token: str, *, at: datetime) -> ApiKey | None:
     """The live key of a token, or None for an unknown, revoked, expired or malformed one."""
     parts = token.split("_", 2)
-    if len(parts) != 3 or parts[0] != PREFIX or not token.isascii():
+    if len(parts) != 3 or parts[0] != PREFIX or len(parts[1]) != 2 * PUBLIC_BYTES or not token.isascii():
         return None
     key = await ApiKey.get_or_none(public_part=parts[1])
     if key is None or not hmac.compare_digest(key.secret_hash, _hash(parts[2])):

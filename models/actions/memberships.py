@@ -76,19 +76,22 @@ async def start_membership(
             "start_membership", membership, after={"amount": amount, "price_level": level, "starts_on": starts_on}
         )
         if amount == 0 or (mandate and mandate.status is MandateStatus.ACTIVE):
-            sure = Cause.MANDATE_READY if amount else Cause.FREE_OF_CHARGE
-            await move(work, membership, Cause.STARTS_LATER if starts_on > at.date() else sure)
+            await move(work, membership, Cause.MANDATE_READY if amount else Cause.FREE_OF_CHARGE)
     return membership
 
 
 async def move(work: Unit, membership: Membership, cause: Cause, *, because: tuple[Any, ...] = ()) -> bool:
     """Move a locked membership for a cause, with what its new standing means for the door -> whether it moved.
 
-    A suspension remembers what it was for, so only what answers it lifts it. Source: CoursePro, D; R39-R49
+    A suspension remembers what it was for, so only what answers it lifts it. Money that is sure before the first day
+    opens no door before it. Source: CoursePro, D; R39-R49
     """
     leads_to = lifecycle.move(membership.status, cause, _suspended_for(membership))
     if leads_to is None:
         return False
+    if membership.status is Status.PENDING and leads_to is Status.ACTIVE and membership.starts_on > work.at.date():
+        cause, because = Cause.STARTS_LATER, (cause, *because)
+        leads_to = lifecycle.MOVES[membership.status, cause]
     await _arrive(work, membership, leads_to, cause, because)
     return True
 

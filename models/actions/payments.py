@@ -30,7 +30,7 @@ from models.tables.user import User
 
 ANSWERED_ERROR = "ANSWERED_ERROR"  # the provider answered 5xx: the same key would only repeat that answer
 ASK_AFTER: dict[Provider, timedelta] = {Provider.STRIPE: timedelta(seconds=30), Provider.GOCARDLESS: timedelta(hours=6)}
-_COLLECTABLE = (PaymentStatus.DUE, PaymentStatus.UNKNOWN)
+COLLECTABLE = frozenset({PaymentStatus.DUE, PaymentStatus.UNKNOWN})
 _ARREARS = (PaymentStatus.FAILED, PaymentStatus.CHARGED_BACK)
 
 
@@ -84,7 +84,7 @@ async def begin_collection(payment_id: UUID, *, acting: str, at: datetime) -> At
     """Write down that the provider is about to be asked -> what to ask, or None where nothing is to be collected."""
     async with unit(acting=acting, at=at):
         payment = await _locked(payment_id)
-        if payment.status not in _COLLECTABLE:
+        if payment.status not in COLLECTABLE:
             return None
         look_first = payment.attempts > 0
         payment.attempts += 1
@@ -115,7 +115,7 @@ async def outcome_unknown(payment_id: UUID, *, code: str, acting: str, at: datet
     """The answer was lost: the payment is neither taken nor failed until somebody asks the provider."""
     async with unit(acting=acting, at=at) as work:
         payment = await _locked(payment_id)
-        if payment.status in _COLLECTABLE:
+        if payment.status in COLLECTABLE:
             payment.status, payment.failure = PaymentStatus.UNKNOWN, code
             await payment.save(update_fields=["status", "failure"])
             work.emit(PaymentUpdated(payment_id=payment.id, user_id=payment.user_id))
@@ -142,14 +142,16 @@ async def settle(
     reference: str | None = None,
     failure: str | None = None,
     will_retry: bool = False,
+    only_from: frozenset[PaymentStatus] = frozenset(PaymentStatus),
 ) -> bool:
     """What became of a payment, from the provider's answer, its webhook or the janitor -> whether that was news.
 
+    An answer names with `only_from` where the payment stood when it was asked for: news that overtook it stands.
     The booking is confirmed or released, the membership suspended or lifted, in the same transaction (R40-R46).
     """
     async with unit(acting=acting, at=at) as work:
         payment = await _locked(payment_id)
-        status = settled(payment.status, outcome)
+        status = settled(payment.status, outcome) if payment.status in only_from else None
         if status is None:
             if reference and payment.reference is None:
                 payment.reference = reference
@@ -235,12 +237,13 @@ async def retry_payment(payment_id: UUID, *, acting: str, at: datetime) -> Payme
         if payment.reference is None:
             payment.status = PaymentStatus.DUE
             await payment.save(update_fields=["status"])
-            work.job("payments.collect", payload={"payment_id": payment.id}, user_id=payment.user_id)
+            work.emit(PaymentDue(payment_id=payment.id, user_id=payment.user_id))
         else:
             payment.attempts += 1
             await payment.save(update_fields=["attempts"])
             payload = {"payment_id": payment.id, "key": f"payment:{payment.id}:retry:{payment.attempts}"}
-            work.job("payments.retry", payload=payload, user_id=payment.user_id)
+            subject = f"payments.retry:{payment.id}"  # asked for twice, it is asked for in turn
+            work.job("payments.retry", payload=payload, subject=subject, user_id=payment.user_id)
         work.audit("retry_payment", payment, after={"attempts": payment.attempts})
     return payment
 

@@ -68,12 +68,9 @@ async def checkout_completed(fact: CheckoutCompleted, *, acting: str, at: dateti
             )
             work.audit("link_external", link, after={"user_id": user_id, "checkout": fact.external_id})
         if fact.subscription_id:
-            row = (
-                await Subscription.filter(provider=fact.provider, external_id=fact.subscription_id)
-                .select_for_update()
-                .first()
-            )
-            if row and row.user_id is None:
+            # its own news may come later, and does not say whose it is where the customer is another than the known one
+            row = await mirrored(fact.provider, fact.subscription_id, customer=fact.customer_id, product="")
+            if row.user_id is None:
                 row.user_id = user_id
                 await row.save(update_fields=["user_id"])
                 await _keep_membership(work, row)

@@ -80,8 +80,9 @@ async def link_external(
         )
         work.emit(UserLinked(user_id=user_id))
         if provider is Provider.NOOKAL:
-            # what the practice told of this patient before we knew whose it is has to be read again
-            await Job.filter(key="practice.poll").update(payload={})
+            # what the practice told of this patient before we knew whose it is has to be read again, also where a
+            # reading that does not know of the link is under way: it only remembers where nothing changed meanwhile
+            await Job.filter(key="practice.poll").update(payload={"anew_for": external_id})
         work.audit("link_external", link, after={"user_id": user_id, "provider": provider, "kind": kind})
     return link
 

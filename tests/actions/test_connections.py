@@ -1,4 +1,4 @@
-"""The database's connections survive whatever happens to the tasks and to PostgreSQL: none is lost, no task is poisoned."""
+"""Connections survive whatever happens to the tasks and to PostgreSQL: none is lost, no task is poisoned."""
 
 import asyncio
 import contextvars
@@ -48,7 +48,9 @@ async def test_400_random_cancellations_leave_no_connection_behind(database_url:
             for _ in range(4):
                 await writes()
         groups = await SettingGroup.filter(name__startswith="cancelled").count()
-        audited = await sql("SELECT count(*) AS n FROM audit_entry WHERE verb = 'create' AND subject_type = 'SettingGroup'")
+        audited = await sql(
+            "SELECT count(*) AS n FROM audit_entry WHERE verb = 'create' AND subject_type = 'SettingGroup'"
+        )
         assert audited[0]["n"] >= groups
 
 

@@ -1,4 +1,4 @@
-"""The life of a job row: whoever looks, however many at once, it is run by one worker at a time, and never forgotten."""
+"""The life of a job row: whoever looks, however many at once, one worker at a time runs it, and none is forgotten."""
 
 import asyncio
 from datetime import datetime
@@ -232,7 +232,7 @@ async def test_a_job_that_is_done_says_so() -> None:
     await jobs.finish((await taken(job)).lease)
     fresh = await Job.get(id=job.id)
     assert (fresh.state, fresh.attempts) == (JobState.DONE, 2)
-    assert fresh.error is fresh.error_code is fresh.lease_until is None
+    assert [fresh.error, fresh.error_code, fresh.lease_until] == [None] * 3
     assert isinstance(fresh.finished_at, datetime)
 
 

@@ -1,4 +1,4 @@
-"""Money: asked for once, settled once whoever brings the news; a missed fee shuts the door, money made good opens it."""
+"""Money: asked for once, settled once whoever brings the news; a missed fee shuts the door, made good it opens it."""
 
 import asyncio
 from datetime import date, timedelta
@@ -42,7 +42,7 @@ from tests.build import (
 )
 
 pytestmark = pytest.mark.usefixtures("database")
-O, P = PaymentOutcome, PaymentStatus
+Out, P = PaymentOutcome, PaymentStatus
 APRIL = date(2026, 4, 2)
 
 
@@ -112,7 +112,7 @@ async def test_a_period_has_one_fee() -> None:
     fee = await a_fee(membership)
     async with refused(Code.PAYMENT_NOT_COLLECTABLE, "periodStart"):
         await a_fee(membership)
-    await settle(fee, O.CANCELLED)
+    await settle(fee, Out.CANCELLED)
     again = await a_fee(membership)
     assert again.id != fee.id, "one that was cancelled may be asked for anew"
     made = await asyncio.gather(*(a_fee(membership, APRIL) for _ in range(6)), return_exceptions=True)
@@ -152,7 +152,7 @@ async def of_everything(database: None) -> Payment:
     return await a_fee(await a_membership())
 
 
-@pytest.mark.parametrize("outcome", list(O))
+@pytest.mark.parametrize("outcome", list(Out))
 @pytest.mark.parametrize("status", list(P))
 async def test_every_status_and_every_outcome(
     of_everything: Payment, status: PaymentStatus, outcome: PaymentOutcome
@@ -181,8 +181,8 @@ async def test_every_status_and_every_outcome(
 
 async def test_a_reference_that_comes_late_is_still_kept() -> None:
     fee = await a_fee(await a_membership())
-    await settle(fee, O.CONFIRMED)
-    assert await settle(fee, O.SUBMITTED, reference="PM77") is False
+    await settle(fee, Out.CONFIRMED)
+    assert await settle(fee, Out.SUBMITTED, reference="PM77") is False
     row = await Payment.get(id=fee.id)
     assert (row.status, row.reference) == (P.CONFIRMED, "PM77")
 
@@ -196,9 +196,9 @@ async def test_a_failed_fee_suspends_and_shuts_the_door_in_the_same_transaction(
     await roster(membership, NOW + HOUR, NOW + DAY)
     await roster(other, NOW + HOUR)
     fee = await a_fee(membership)
-    await settle(fee, O.SUBMITTED, reference=a_name("PM"))
+    await settle(fee, Out.SUBMITTED, reference=a_name("PM"))
     async with happening() as seen:
-        await settle(fee, O.FAILED, failure="insufficient_funds")
+        await settle(fee, Out.FAILED, failure="insufficient_funds")
     row = await now_of(membership)
     assert (row.status, row.reason, row.version) == (Status.SUSPENDED, "PAYMENT_FAILED", membership.version + 1)
     assert [revoked for _, revoked in await tokens(membership)] == [NOW, NOW]
@@ -234,11 +234,11 @@ async def test_money_made_good_opens_the_door_for_what_is_to_come() -> None:
     membership = await a_membership()
     await roster(membership, NOW - 2 * DAY, NOW + DAY)
     fee = await a_fee(membership)
-    await settle(fee, O.FAILED)
+    await settle(fee, Out.FAILED)
     await roster(membership, NOW + 2 * DAY)
     assert len(await tokens(membership)) == 2 - 1, "no token for what passed, nor while suspended"
     async with happening() as seen:
-        await settle(fee, O.CONFIRMED)
+        await settle(fee, Out.CONFIRMED)
     row = await now_of(membership)
     assert (row.status, row.reason) == (Status.ACTIVE, "PAYMENT_MADE_GOOD")
     half = timedelta(minutes=30)
@@ -253,12 +253,12 @@ async def test_money_made_good_opens_the_door_for_what_is_to_come() -> None:
 async def test_two_missed_fees_are_both_to_be_made_good() -> None:
     membership = await a_membership()
     march, april = await a_fee(membership), await a_fee(membership, APRIL)
-    await settle(march, O.FAILED)
-    await settle(april, O.CHARGED_BACK)
-    await settle(april, O.CONFIRMED)
+    await settle(march, Out.FAILED)
+    await settle(april, Out.CHARGED_BACK)
+    await settle(april, Out.CONFIRMED)
     row = await now_of(membership)
     assert (row.status, row.reason) == (Status.SUSPENDED, "PAYMENT_FAILED")
-    await settle(march, O.PAID_OUT)
+    await settle(march, Out.PAID_OUT)
     assert (await now_of(membership)).status is Status.ACTIVE
 
 
@@ -272,7 +272,7 @@ async def test_money_does_not_lift_what_staff_or_the_bank_imposed() -> None:
             status=Status.SUSPENDED,
             reason=(Cause.SUSPENDED_BY_STAFF if membership is by_staff else Cause.MANDATE_CANCELLED).value,
         )
-        await settle(fee, O.CONFIRMED)
+        await settle(fee, Out.CONFIRMED)
         assert (await now_of(membership)).status is Status.SUSPENDED
         await memberships.by_staff(membership.id, Cause.RESOLVED_BY_STAFF, acting=BY, at=NOW)
         assert (await now_of(membership)).status is Status.ACTIVE
@@ -282,7 +282,7 @@ async def test_a_failure_after_the_end_raises_nobody_from_the_dead() -> None:
     membership = await a_membership()
     fee = await a_fee(membership)
     await memberships.by_staff(membership.id, Cause.CANCELLED_BY_STAFF, acting=BY, at=NOW)
-    for outcome in (O.FAILED, O.CONFIRMED):
+    for outcome in (Out.FAILED, Out.CONFIRMED):
         async with happening() as seen:
             await settle(fee, outcome)
         assert (await now_of(membership)).status is Status.CANCELLED
@@ -354,8 +354,8 @@ async def test_a_missed_payment_is_told_once_an_attempt() -> None:
 async def a_failed_fee(reference: str | None) -> Payment:
     fee = await a_fee(await a_membership())
     if reference:
-        await settle(fee, O.SUBMITTED, reference=reference)
-    await settle(fee, O.FAILED)
+        await settle(fee, Out.SUBMITTED, reference=reference)
+    await settle(fee, Out.FAILED)
     return fee
 
 
@@ -371,7 +371,9 @@ async def test_a_failed_fee_is_asked_for_again_under_its_own_reference() -> None
     ]
     assert (await Payment.get(id=fee.id)).status is P.FAILED, "until the provider has taken it"
     await payments.retry_payment(fee.id, acting="key:office", at=NOW)
-    first, second = await Job.filter(kind="payments.retry", payload__contains={"payment_id": str(fee.id)}).order_by("id")
+    first, second = await Job.filter(kind="payments.retry", payload__contains={"payment_id": str(fee.id)}).order_by(
+        "id"
+    )
     assert first.subject == second.subject == f"payments.retry:{fee.id}", "two clicks ask one after the other"
 
 
@@ -380,7 +382,7 @@ async def test_a_fee_the_provider_never_had_is_collected_anew() -> None:
     async with happening() as seen:
         await payments.retry_payment(fee.id, acting=BY, at=NOW)
     assert (await Payment.get(id=fee.id)).status is P.DUE
-    assert seen.events == ["PaymentUpdated"]
+    assert seen.events == ["PaymentDue"]
     assert seen.kinds == ["payments.collect", "live.publish"]
 
 

@@ -65,7 +65,16 @@ async def test_a_change_its_audit_and_its_jobs_are_written_together(bell: Heard)
         work.emit(UserLinked(user_id=user.id))  # told on no topic
         assert await Job.filter(payload__contains={"payment_id": str(payment_id)}).count() == 0
     assert [
-        (entry.actor, entry.verb, entry.subject_type, entry.subject_id, entry.before, entry.after, entry.because, entry.at)
+        (
+            entry.actor,
+            entry.verb,
+            entry.subject_type,
+            entry.subject_id,
+            entry.before,
+            entry.after,
+            entry.because,
+            entry.at,
+        )
         for entry in seen.audit
     ] == [
         (
@@ -96,13 +105,16 @@ async def test_a_change_its_audit_and_its_jobs_are_written_together(bell: Heard)
 
 @pytest.mark.parametrize("error", [ZeroDivisionError, asyncio.CancelledError])
 async def test_what_raises_leaves_nothing(bell: Heard, error: type[BaseException]) -> None:
+    async def fails() -> None:
+        async with unit(acting=BY, at=NOW) as work:
+            group = await SettingGroup.create(name=a_name("group"))
+            work.audit("create_setting_group", group)
+            work.job("live.publish", payload={"events": []})
+            raise error
+
     async with nothing_written():
         with pytest.raises(error):
-            async with unit(acting=BY, at=NOW) as work:
-                group = await SettingGroup.create(name=a_name("group"))
-                work.audit("create_setting_group", group)
-                work.job("live.publish", payload={"events": []})
-                raise error
+            await fails()
     assert bell.rings == []
 
 
@@ -135,12 +147,15 @@ async def test_a_unit_inside_a_unit_is_a_savepoint() -> None:
     assert await SettingGroup.exists(name=kept)
     assert not await SettingGroup.exists(name=undone)
 
+    async def fails_afterwards() -> None:
+        async with unit(acting=BY, at=NOW):
+            async with unit(acting=BY, at=NOW) as inner:
+                inner.audit("inner", await SettingGroup.create(name=undone))
+            raise ZeroDivisionError
+
     async with nothing_written():
         with pytest.raises(ZeroDivisionError):
-            async with unit(acting=BY, at=NOW):
-                async with unit(acting=BY, at=NOW) as inner:
-                    inner.audit("inner", await SettingGroup.create(name=undone))
-                raise ZeroDivisionError
+            await fails_afterwards()
 
 
 async def test_the_bell_of_an_inner_unit_is_rung_after_the_outer_commit(bell: Heard) -> None:
@@ -208,9 +223,7 @@ async def test_a_serialization_failure_is_a_lost_race() -> None:
     async def failing() -> None:
         runs.append(1)
         async with transaction() as connection:
-            await connection.execute_query(
-                "DO $$ BEGIN RAISE EXCEPTION 'in the way' USING ERRCODE = '40001'; END $$"
-            )
+            await connection.execute_query("DO $$ BEGIN RAISE EXCEPTION 'in the way' USING ERRCODE = '40001'; END $$")
 
     runs: list[int] = []
     with pytest.raises((asyncpg.SerializationError, OperationalError)):

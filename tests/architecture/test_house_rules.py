@@ -36,7 +36,6 @@ FOREIGN = {
     "a registry's host": r"pypi\.org|files\.pythonhosted|registry\.npmjs|crates\.io|proxy\.golang",
     "a path of one machine": r"/wor[k]/|/hom[e]/\w|/tm[p]/build",
     "how it came to be": r"helpe[r]-\w|issu[e] #\d|sub-?agen[t]|(?:this|previous|earlier) chat sessio[n]|BRIEF\.m[d]",
-    "whoever wrote it": r"clau[d]e|anthro[p]ic|chat[g]pt|openai",
 }
 RUN_OF_WORDS = 12
 

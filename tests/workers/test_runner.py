@@ -2,10 +2,12 @@
 
 import asyncio
 import json
+import time
 from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
+from tortoise.connection import get_connections
 
 from integrations.bus import RedisBus
 from local.state import free_ports
@@ -67,9 +69,10 @@ async def wait_of(job: Job) -> float | None:
 
 
 async def until(true: Callable[[], Awaitable[bool]], seconds: float = 10) -> None:
-    async with asyncio.timeout(seconds):
-        while not await true():
-            await asyncio.sleep(0.02)
+    deadline = time.monotonic() + seconds
+    while not await true():
+        assert time.monotonic() < deadline, "it did not come true in time"
+        await asyncio.sleep(0.02)
 
 
 READY, DEAD, DONE, LEASED = JobState.READY, JobState.DEAD, JobState.DONE, JobState.LEASED
@@ -116,7 +119,9 @@ async def test_what_is_raised_and_what_the_row_says(
     ]
 
 
-async def test_a_job_that_succeeds_is_done_and_rings_for_the_next_of_its_subject(outside: Outside, heard: Heard) -> None:
+async def test_a_job_that_succeeds_is_done_and_rings_for_the_next_of_its_subject(
+    outside: Outside, heard: Heard
+) -> None:
     first, second = [await a_job(subject=f"{KIND}:1") for _ in range(2)]
     bell = Bell()
     runner = a_runner(outside, doing_nothing, ring=bell.ring)
@@ -275,9 +280,7 @@ async def test_a_long_job_keeps_its_lease_also_through_a_restart_of_the_database
     assert (row.state, row.attempts) == (DONE, 1)
 
 
-async def test_a_heartbeat_that_fails_is_followed_by_another(
-    outside: Outside, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_heartbeat_that_fails_is_followed_by_another(outside: Outside, monkeypatch: pytest.MonkeyPatch) -> None:
     """The database is away for one beat: its table cannot be written."""
     ends = asyncio.Event()
 
@@ -303,8 +306,6 @@ async def test_a_heartbeat_that_fails_is_followed_by_another(
 
 
 async def _run(*statements: str) -> None:
-    from tortoise.connection import get_connections
-
     for statement in statements:
         await get_connections().get("default").execute_script(statement)
 
@@ -322,7 +323,10 @@ async def test_a_worker_that_was_frozen_past_its_lease_writes_nothing(outside: O
     job = await a_job()
     late = asyncio.create_task(a_runner(outside, slow).run(job.id))
     await frozen.wait()
-    await sql("WITH x AS (UPDATE job SET lease_until = now() - interval '1 s' WHERE id = $1 RETURNING 1) SELECT * FROM x", job.id)
+    await sql(
+        "WITH x AS (UPDATE job SET lease_until = now() - interval '1 s' WHERE id = $1 RETURNING 1) SELECT * FROM x",
+        job.id,
+    )
     await a_runner(outside, doing_nothing).run(job.id)
     thawed.set()
     await late
@@ -373,9 +377,7 @@ async def test_events_about_one_object_are_applied_one_after_the_other(outside: 
     events = [ReceivedEvent(a_name("evt"), f"invoice.{word}", name, {}) for word in ("created", "paid")]
     other = ReceivedEvent(a_name("evt"), "ping", None, {})
     await inbound.receive(Provider.STRIPE, [*events, other], at=NOW)
-    first, second, third = [
-        await Job.get(key=f"inbox.apply:STRIPE:{event.event_id}") for event in (*events, other)
-    ]
+    first, second, third = [await Job.get(key=f"inbox.apply:STRIPE:{event.event_id}") for event in (*events, other)]
     held = await jobs.claim(first.id)
     assert held is not None
     assert await jobs.claim(second.id) is None

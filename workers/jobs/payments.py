@@ -5,7 +5,7 @@ from uuid import UUID
 from models.actions import payments
 from models.actions.payments import Attempt
 from models.ports import Collected, OutcomeUnknown, PaymentGateway, Refused
-from models.rules.states import PaymentOutcome
+from models.rules.states import PaymentOutcome, PaymentStatus
 from workers.work import Work
 
 _FALLEN = (PaymentOutcome.FAILED, PaymentOutcome.CANCELLED)
@@ -28,7 +28,7 @@ async def collect(work: Work) -> None:
             payment_id, PaymentOutcome.FAILED, failure=refused.code[:60], acting=work.acting, at=work.now
         )
         return
-    await _record(work, payment_id, collected)
+    await _record(work, payment_id, collected, payments.COLLECTABLE)
 
 
 async def _found_or_collected(work: Work, payment_id: UUID, gateway: PaymentGateway, attempt: Attempt) -> Collected:
@@ -43,10 +43,15 @@ async def _found_or_collected(work: Work, payment_id: UUID, gateway: PaymentGate
     return await gateway.collect(order)
 
 
-async def _record(work: Work, payment_id: UUID, collected: Collected) -> None:
+async def _record(work: Work, payment_id: UUID, collected: Collected, asked_in: frozenset[PaymentStatus]) -> None:
     """Success is only believed from the provider's own news; a refusal in the answer is final at once."""
     await payments.settle(
-        payment_id, PaymentOutcome.SUBMITTED, reference=collected.reference, acting=work.acting, at=work.now
+        payment_id,
+        PaymentOutcome.SUBMITTED,
+        reference=collected.reference,
+        only_from=asked_in,
+        acting=work.acting,
+        at=work.now,
     )
     if collected.outcome in _FALLEN:
         await payments.settle(payment_id, collected.outcome, failure=collected.failure, acting=work.acting, at=work.now)
@@ -60,7 +65,8 @@ async def retry(work: Work) -> None:
         return
     provider, reference = order
     gateway = await work.providers.payments(provider)
-    await _record(work, payment_id, await gateway.retry(reference, work.job.payload["key"]))
+    collected = await gateway.retry(reference, work.job.payload["key"])
+    await _record(work, payment_id, collected, frozenset({PaymentStatus.FAILED}))
 
 
 async def ask(work: Work) -> None:
