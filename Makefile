@@ -10,7 +10,8 @@ PYTHON ?= $(shell for python in .venv/bin/python python3.13 python3.12 python3.1
 	"$$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1 && echo "$$python" && break; done)
 SETUP = $(or $(PYTHON),$(error Dueflow needs Python 3.11 or newer on PATH)) -I local/bootstrap.py
 IN = .venv/bin/python -m
-TEST = $(IN) pytest -q -n auto --maxprocesses 4 --dist loadfile
+# Most of a test is waiting for servers, so a few more processes than cores.
+TEST = $(IN) pytest -q -n 4 --dist loadfile
 UV = $(or $(wildcard .venv/bin/uv),uv)
 COMPILE = --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate
 

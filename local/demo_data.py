@@ -224,6 +224,14 @@ async def api_keys(machine: Machine, member_id: UUID, at: datetime) -> None:
     write_private(machine.keys_file, json.dumps(made, indent=2))
 
 
+async def keys_open_this(machine: Machine, at: datetime) -> bool:
+    """Whether the keys written down are keys of this database, and not of another one used here before."""
+    if not machine.keys_file.exists():
+        return False
+    tokens: dict[str, str] = json.loads(machine.keys_file.read_text())
+    return all([await keys.find_api_key(token, at=at) is not None for token in tokens.values()])
+
+
 async def main() -> None:
     """Write what is missing."""
     machine = Machine(
@@ -240,7 +248,7 @@ async def main() -> None:
             await clinic(machine, at)
             await api_keys(machine, member_id, at)
             print("demo data written")
-        elif not machine.keys_file.exists():
+        elif not await keys_open_this(machine, at):
             # the keys of a database that was here before: made anew, the old ones end
             await ApiKey.filter(revoked_at__isnull=True).update(revoked_at=at)
             member = await ApiKey.filter(role=Role.MEMBER).order_by("id").first()

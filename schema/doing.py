@@ -127,19 +127,13 @@ def _minor_units(value: MoneyInput, path: tuple[str, ...]) -> int:
 def _text(value: str, path: tuple[str, ...]) -> str:
     if not value.strip():
         raise Refusal(Code.INVALID_INPUT, "It is empty.", field=path)
-    return _storable(value, path)
-
-
-def _storable(value: str, path: tuple[str, ...]) -> str:
-    if "\0" in value:
-        raise Refusal(Code.INVALID_INPUT, "Text holds no NUL character.", field=path)
     return value
 
 
 def _plain(values: list[Any], path: tuple[str, ...]) -> Any:
     """A list of small inputs as the actions take it: records as mappings, class times as pairs."""
     if all(isinstance(each, NamedValueInput) for each in values):
-        return {_storable(each.name, path): _storable(each.value, (*path, each.name)) for each in values}
+        return {each.name: each.value for each in values}
     if all(isinstance(each, ClassTimeInput) for each in values):
         return [dataclasses.astuple(each) for each in values]
     return [_text(each, path) for each in values]

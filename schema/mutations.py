@@ -28,8 +28,8 @@ from schema.payloads import Answer
 
 
 async def _configure_provider(ctx: Context, given: dict[str, Any]) -> Answer:
-    await settings.configure_provider(**given, vault=ctx.vault, acting=ctx.viewer.actor, at=ctx.clock.now())
-    return Answer()
+    row = await settings.configure_provider(**given, vault=ctx.vault, acting=ctx.viewer.actor, at=ctx.clock.now())
+    return Answer(subject_id=row.id)
 
 
 async def _create_api_key(ctx: Context, given: dict[str, Any]) -> Answer:
@@ -179,7 +179,7 @@ class Mutation:
     configure_provider = done_by(
         _configure_provider,
         inputs.ConfigureProviderInput,
-        "Job",
+        "ProviderSetting",
         "Say how a provider is reached.",
         verb="configure_provider",
     )

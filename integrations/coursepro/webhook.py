@@ -37,7 +37,9 @@ class CourseProCalls:
         try:
             told = orjson.loads(body)
             kind = next(TOLD_BY[key] for key in TOLD_BY if key in told)
-            event_id = str(told["event_id"])
+            event_id = told["event_id"]
+            if not isinstance(event_id, str) or not event_id:
+                raise ValueError("event_id")
         except (ValueError, TypeError, KeyError, StopIteration):
             raise BadSignature("This is no call of CoursePro's.") from None
         return [ReceivedEvent(event_id, kind, told.get("membership_id"), told)]

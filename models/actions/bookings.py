@@ -134,7 +134,7 @@ async def _package(
     if method is Method.PAYMENT:
         return None
     if method is Method.MEMBERSHIP:
-        return await _membership_credits(user_id, at)
+        return await _membership_credits(course, user_id, at)
     if package_id is None:
         raise Refusal(Code.PACKAGE_REQUIRED, field=("packageId",))
     package = await Package.filter(id=package_id, user_id=user_id).select_for_update().first()
@@ -145,14 +145,19 @@ async def _package(
     return package
 
 
-async def _membership_credits(user_id: UUID, at: datetime) -> Package:
-    """The credits of the student's standing membership that end first."""
+async def _membership_credits(course: Course, user_id: UUID, at: datetime) -> Package:
+    """The credits for this kind of class of the student's standing memberships that end first and are not spent."""
     packages = await Package.filter(user_id=user_id, membership_id__not_isnull=True).select_for_update().order_by("id")
     standing = {row.id for row in await Membership.filter(user_id=user_id) if STANDING[row.status].enters}
-    usable = [row for row in packages if row.membership_id in standing and _valid(row, at)]
+    usable = [
+        row
+        for row in packages
+        if row.membership_id in standing and _valid(row, at) and row.class_type_id in (None, course.class_type_id)
+    ]
     if not usable:
         raise Refusal(Code.MEMBERSHIP_REQUIRED)
-    return min(usable, key=lambda row: (row.valid_until is None, row.valid_until or at, row.id))
+    held = {row.id: await balance(row.id) for row in usable}
+    return min(usable, key=lambda row: (held[row.id] == 0, row.valid_until is None, row.valid_until or at, row.id))
 
 
 def _valid(package: Package, at: datetime) -> bool:

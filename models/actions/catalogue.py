@@ -63,7 +63,7 @@ def check_zone(zone: str) -> None:
     """Refuse what is no IANA zone (INVALID_INPUT)."""
     try:
         ZoneInfo(zone)
-    except (ZoneInfoNotFoundError, ValueError):
+    except (ZoneInfoNotFoundError, ValueError, OSError):
         raise Refusal(Code.INVALID_INPUT, f"{zone!r} is no IANA time zone.", field=("zone",)) from None
 
 
@@ -182,6 +182,8 @@ async def create_membership_type(
     Raises Refusal UNKNOWN_PRICING_OPTION, PRICING_OPTION_NOT_COURSEPRO, ONE_PAYMENT_OPTION_ONLY,
     FREQUENCY_DOES_NOT_FIT, NOT_FOUND, INVALID_INPUT.        Source: CoursePro, B step 4 and 5; R27-R30, R94
     """
+    if term_months is not None and not 1 <= term_months <= 120:
+        raise Refusal(Code.INVALID_INPUT, "A term has 1 to 120 months.", field=("termMonths",))
     if kind is MembershipKind.FIXED_TERM:
         term_months = 3 if term_months is None else term_months
     elif term_months is not None:

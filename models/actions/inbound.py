@@ -1,5 +1,6 @@
 """What the outside tells: stored once, applied later by the one switch from a fact to its action."""
 
+import hashlib
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime
 from typing import Any
@@ -14,12 +15,15 @@ from models.rules.refusals import Code, Refusal
 from models.rules.states import InboxState, Provider
 from models.tables.inbox import InboxEvent
 
+LONGEST_ID = 255
+
 
 async def receive(provider: Provider, events: Sequence[ReceivedEvent], *, at: datetime) -> int:
     """Store each event once with the job that applies it, all in one transaction -> how many were new.
 
     An event that came before and is not applied yet is woken again by its job, which the sweeper finds.
     """
+    events = [storable(event) for event in events]
     async with unit(acting=f"webhook:{provider}", at=at) as work:
         known: set[str] = set(
             await InboxEvent.filter(  # type: ignore[arg-type]  # flat values
@@ -52,6 +56,25 @@ async def receive(provider: Provider, events: Sequence[ReceivedEvent], *, at: da
 def _about(row: InboxEvent) -> str | None:
     """The subject of an event's job: two that read one object at once could write what they read in the wrong order."""
     return f"inbox:{row.provider}:{row.object_id}"[:80] if row.object_id else None
+
+
+def storable(event: ReceivedEvent) -> ReceivedEvent:
+    """An event as its row can hold it: no U+0000 anywhere, and a digest in place of an id that is too long."""
+    event_id = _without_nul(event.event_id)
+    if len(event_id) > LONGEST_ID:
+        event_id = hashlib.sha256(event_id.encode()).hexdigest()
+    object_id = _without_nul(event.object_id)
+    return ReceivedEvent(
+        event_id, _without_nul(event.event_type)[:120], object_id and object_id[:LONGEST_ID], _without_nul(event.body)
+    )
+
+
+def _without_nul(part: Any) -> Any:
+    if isinstance(part, str):
+        return part.replace("\x00", "")
+    if isinstance(part, dict):
+        return {_without_nul(name): _without_nul(value) for name, value in part.items()}
+    return [_without_nul(each) for each in part] if isinstance(part, list) else part
 
 
 async def stored(provider: Provider, event_id: str) -> InboxEvent:

@@ -21,6 +21,8 @@ LEASE_SECONDS = 30
 WAKE_AGAIN_SECONDS = 10
 MAX_ATTEMPTS = 12
 BACKOFF_CAP_SECONDS = 3600
+# somebody waits for the outcome of these, and nobody else would bring it
+NEVER_CANCELLED = frozenset({"payments.collect", "payments.retry", "inbox.apply"})
 
 _DUE = "(state = 'READY' AND (run_at IS NULL OR run_at <= now()) OR state = 'LEASED' AND lease_until < now())"
 _FIRST_OF_SUBJECT = (
@@ -208,8 +210,8 @@ async def cancel(job_id: UUID, *, acting: str, at: datetime) -> Job:
     """Take a job that waits out of the queue. Raises Refusal NOT_FOUND, JOB_NOT_RETRYABLE."""
     async with unit(acting=acting, at=at) as work:
         job = await _locked(job_id)
-        if job.state is not JobState.READY:
-            raise Refusal(Code.JOB_NOT_RETRYABLE)
+        if job.state is not JobState.READY or job.kind in NEVER_CANCELLED:
+            raise Refusal(Code.JOB_NOT_RETRYABLE, f"A job of kind {job.kind} that is {job.state} is not cancelled.")
         await _move(work, job, "cancel_job", JobState.CANCELLED)
     return job
 

@@ -1,6 +1,6 @@
 """The life of a membership: it starts, moves by the table of `rules.lifecycle`, opens or shuts the door."""
 
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
@@ -20,6 +20,10 @@ from models.rules.states import MandateStatus
 from models.tables.centre import Centre
 from models.tables.membership import Mandate, Membership, MembershipType, PaymentOption
 from models.tables.user import User
+
+FARTHEST = timedelta(days=3653)
+# what the direct debit provider collects
+DEBIT_CURRENCIES = frozenset({"AUD", "CAD", "DKK", "EUR", "GBP", "NZD", "SEK", "USD"})
 
 
 @repeated
@@ -41,6 +45,8 @@ async def start_membership(
     CURRENCY_MISMATCH.
     """
     async with unit(acting=acting, at=at) as work:
+        if abs(starts_on - at.date()) > FARTHEST:
+            raise Refusal(Code.INVALID_INPUT, "A membership starts within ten years.", field=("startsOn",))
         kind = await MembershipType.get_or_none(id=membership_type_id)
         centre = await Centre.get_or_none(id=centre_id)
         for found, field in ((kind, "membershipTypeId"), (centre, "centreId")):
@@ -104,6 +110,8 @@ async def _arrive(
     work: Unit, membership: Membership, status: Status, cause: Cause, because: tuple[Any, ...] = ()
 ) -> None:
     before = membership.status
+    if status is Status.ACTIVE and membership.starts_on > work.at.date():
+        status = Status.FUTURE  # a suspension lifted before the first day
     membership.status, membership.reason, membership.version = status, cause.value, membership.version + 1
     if status in lifecycle.TERMINAL:
         membership.ends_on = max(work.at.date(), membership.starts_on)
@@ -229,6 +237,8 @@ async def start_mandate(*, user_id: UUID, currency: str, acting: str, at: dateti
     async with unit(acting=acting, at=at) as work:
         if not await User.exists(id=user_id):
             raise Refusal(Code.NOT_FOUND, field=("userId",))
+        if currency not in DEBIT_CURRENCIES:
+            raise Refusal(Code.INVALID_INPUT, f"There are no direct debits in {currency}.", field=("currency",))
         mandate = await Mandate.create(user_id=user_id, provider="GOCARDLESS")
         work.audit("start_mandate", mandate, after={"user_id": user_id})
         work.job("mandates.start", payload={"mandate_id": mandate.id, "currency": currency}, user_id=user_id)

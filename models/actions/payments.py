@@ -11,10 +11,12 @@ from models.actions.users import linked
 from models.ports import Collection
 from models.rules.events import PaymentDue, PaymentMissed, PaymentUpdated
 from models.rules.facts import PaymentFact
-from models.rules.lifecycle import STANDING, Cause, Status
+from models.rules.fees import fees_owed
+from models.rules.lifecycle import STANDING, TERMINAL, Cause, Status
 from models.rules.refusals import Code, Refusal
 from models.rules.states import (
     BookingStatus,
+    JobState,
     MandateStatus,
     PaymentOutcome,
     PaymentPurpose,
@@ -22,7 +24,8 @@ from models.rules.states import (
     Provider,
     settled,
 )
-from models.tables.membership import Mandate
+from models.tables.job import Job
+from models.tables.membership import Mandate, Membership, MembershipType
 from models.tables.notification import Notification
 from models.tables.payment import Payment
 from models.tables.row import new_id
@@ -38,13 +41,18 @@ _ARREARS = (PaymentStatus.FAILED, PaymentStatus.CHARGED_BACK)
 async def collect_fee(membership_id: UUID, *, period_start: date, acting: str, at: datetime) -> Payment:
     """Ask for a membership's fee of the period that begins on a day, by its direct debit; once per period.
 
-    Raises Refusal NOT_FOUND, PAYMENT_NOT_COLLECTABLE (its standing bills nothing, the fee is zero or the period has
-    its fee), NO_MANDATE.        Source: R11, R39, R49
+    Raises Refusal NOT_FOUND, PAYMENT_NOT_COLLECTABLE (its standing bills nothing, the fee is zero, no period begins on
+    that day or it has its fee), NO_MANDATE.        Source: R5, R6, R11, R39, R49
     """
     async with unit(acting=acting, at=at) as work:
         membership = await memberships.locked(membership_id)
         if not STANDING[membership.status].bills or not membership.amount:
             raise Refusal(Code.PAYMENT_NOT_COLLECTABLE, f"The membership is {membership.status}.")
+        kind = await MembershipType.get(id=membership.membership_type_id)
+        owed = fees_owed(kind.kind, membership.starts_on, membership.ends_on, at.date())
+        if period_start not in owed:
+            found = f"No period of this membership that may be asked for begins on {period_start}."
+            raise Refusal(Code.PAYMENT_NOT_COLLECTABLE, found, field=("periodStart",))
         mandate = await Mandate.get_or_none(id=membership.mandate_id) if membership.mandate_id else None
         if mandate is None or mandate.status is not MandateStatus.ACTIVE:
             raise Refusal(Code.NO_MANDATE)
@@ -82,14 +90,25 @@ class Attempt:
 
 async def begin_collection(payment_id: UUID, *, acting: str, at: datetime) -> Attempt | None:
     """Write down that the provider is about to be asked -> what to ask, or None where nothing is to be collected."""
-    async with unit(acting=acting, at=at):
+    async with unit(acting=acting, at=at) as work:
         payment = await _locked(payment_id)
         if payment.status not in COLLECTABLE:
+            return None
+        if payment.status is PaymentStatus.DUE and payment.attempts == 0 and await _is_over(payment):
+            payment.status = PaymentStatus.CANCELLED  # ended before it was asked for: no fee may follow (R49)
+            await payment.save(update_fields=["status"])
+            work.audit("drop_fee", payment, after={"status": payment.status})
+            work.emit(PaymentUpdated(payment_id=payment.id, user_id=payment.user_id))
             return None
         look_first = payment.attempts > 0
         payment.attempts += 1
         await payment.save(update_fields=["attempts"])
         return Attempt(payment.provider, await _order(payment), look_first, payment.failure == ANSWERED_ERROR)
+
+
+async def _is_over(payment: Payment) -> bool:
+    """Whether the membership a fee is for has ended."""
+    return payment.membership_id is not None and await Membership.exists(id=payment.membership_id, status__in=TERMINAL)
 
 
 async def _order(payment: Payment) -> Collection:
@@ -234,6 +253,11 @@ async def retry_payment(payment_id: UUID, *, acting: str, at: datetime) -> Payme
         payment = await _locked(payment_id)
         if payment.status is not PaymentStatus.FAILED or payment.booking_id or payment.will_retry:
             raise Refusal(Code.PAYMENT_NOT_RETRYABLE, f"The payment is {payment.status}.", field=("paymentId",))
+        if await _is_over(payment):
+            raise Refusal(Code.PAYMENT_NOT_RETRYABLE, "Its membership has ended.", field=("paymentId",))
+        subject = f"payments.retry:{payment.id}"
+        if await Job.exists(subject=subject, state__in=(JobState.READY, JobState.LEASED)):
+            raise Refusal(Code.PAYMENT_NOT_RETRYABLE, "It is being asked for already.", field=("paymentId",))
         if payment.reference is None:
             payment.status = PaymentStatus.DUE
             await payment.save(update_fields=["status"])
@@ -242,7 +266,6 @@ async def retry_payment(payment_id: UUID, *, acting: str, at: datetime) -> Payme
             payment.attempts += 1
             await payment.save(update_fields=["attempts"])
             payload = {"payment_id": payment.id, "key": f"payment:{payment.id}:retry:{payment.attempts}"}
-            subject = f"payments.retry:{payment.id}"  # asked for twice, it is asked for in turn
             work.job("payments.retry", payload=payload, subject=subject, user_id=payment.user_id)
         work.audit("retry_payment", payment, after={"attempts": payment.attempts})
     return payment

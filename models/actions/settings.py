@@ -1,7 +1,7 @@
 """How providers are reached, and the sandbox's clock."""
 
 from collections.abc import Mapping
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from models.actions.unit import unit
@@ -72,15 +72,21 @@ async def configure_provider(
     return row
 
 
+FARTHEST_JUMP = timedelta(days=731)
+
+
 async def advance_clock(to: datetime, *, acting: str, at: datetime) -> datetime:
     """Move the sandbox's clock to `to`; a job tells the sandbox -> the new time.
 
-    Raises Refusal CLOCK_ONLY_FORWARD.
+    Raises Refusal CLOCK_ONLY_FORWARD, INVALID_INPUT.
     """
-    if to <= at:
-        raise Refusal(Code.CLOCK_ONLY_FORWARD, field=("to",))
+    if to > at + FARTHEST_JUMP:
+        raise Refusal(Code.INVALID_INPUT, "The clock moves on by two years at most.", field=("to",))
     async with unit(acting=acting, at=to) as work:
-        row, _ = await SandboxClock.get_or_create(single=True)
+        await SandboxClock.get_or_create(single=True)
+        row = await SandboxClock.select_for_update().get(single=True)
+        if to <= datetime.now(UTC) + timedelta(seconds=row.ahead_seconds):
+            raise Refusal(Code.CLOCK_ONLY_FORWARD, field=("to",))
         row.ahead_seconds = round((to - datetime.now(UTC)).total_seconds())
         await row.save(update_fields=["ahead_seconds"])
         work.audit("advance_clock", row, before={"now": at}, after={"now": to})

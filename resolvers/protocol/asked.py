@@ -20,6 +20,15 @@ def bad_request(message: str) -> Rejected:
     return Rejected(400, "BAD_REQUEST", message)
 
 
+def _has_nul(part: Any) -> bool:
+    """Whether text the database cannot hold stands anywhere in a value or, escaped, in a document."""
+    if isinstance(part, str):
+        return "\x00" in part or "\\u0000" in part or "\\u{0" in part
+    if isinstance(part, dict):
+        return any(_has_nul(each) for pair in part.items() for each in pair)
+    return isinstance(part, list) and any(_has_nul(each) for each in part)
+
+
 def asked(body: Any) -> Asked:
     """A decoded JSON body or `subscribe` payload -> its parameters. Raises Rejected 400."""
     if not isinstance(body, dict):
@@ -27,6 +36,8 @@ def asked(body: Any) -> Asked:
     query, variables, name = body.get("query"), body.get("variables"), body.get("operationName")
     if not isinstance(query, str) or not query.strip():
         raise bad_request("`query` must be a GraphQL document.")
+    if _has_nul([query, variables, name]):
+        raise bad_request("The character U+0000 is nowhere allowed.")
     if variables is not None and not isinstance(variables, dict):
         raise bad_request("`variables` must be an object or null.")
     if name is not None and not isinstance(name, str):

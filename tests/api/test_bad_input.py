@@ -239,13 +239,13 @@ REFUSED: list[tuple[str, Words, str, str | None]] = [
     ("setPriceOverride", {"effectiveFrom": "2026-02-01T00:00:00Z"}, TYPED, None),
     ("createUser", {"firstName": " "}, "INVALID_INPUT", "firstName"),
     ("createUser", {"firstName": LONG}, "INVALID_INPUT", "firstName"),
-    ("createUser", {"lastName": NUL}, "INVALID_INPUT", "lastName"),
+    ("createUser", {"lastName": NUL}, "!BAD_REQUEST", None),
     ("createUser", {"email": "nobody"}, "INVALID_INPUT", "email"),
     ("createUser", {"email": "two@at@signs.test"}, "INVALID_INPUT", "email"),
     ("createUser", {"email": f"{LONG}@a.test"}, "INVALID_INPUT", "email"),
     ("createUser", {"phone": "0" * 26}, "INVALID_INPUT", "phone"),
     ("createUser", {"fields": [{"name": "shoe size", "value": "9"}]}, "INVALID_INPUT", "fields.shoe size"),
-    ("createUser", {"fields": [{"name": "a", "value": NUL}]}, "INVALID_INPUT", "fields.a"),
+    ("createUser", {"fields": [{"name": "a", "value": NUL}]}, "!BAD_REQUEST", None),
     ("linkUser", {"provider": "PAYPAL"}, TYPED, None),
     ("linkUser", {"kind": LONG}, "INVALID_INPUT", "kind"),
     ("linkUser", {"externalId": ""}, "INVALID_INPUT", "externalId"),
@@ -283,12 +283,12 @@ REFUSED: list[tuple[str, Words, str, str | None]] = [
     ("createApiKey", {"userId": None}, "INVALID_INPUT", "userId"),
     ("createApiKey", {"role": "ROOT"}, TYPED, None),
     ("createApiKey", {"expiresAt": PAST}, "INVALID_INPUT", "expiresAt"),
-    ("createApiKey", {"scopes": [NUL]}, "INVALID_INPUT", "scopes"),
+    ("createApiKey", {"scopes": [NUL]}, "!BAD_REQUEST", None),
     ("advanceClock", {}, "SANDBOX_ONLY", None),
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize(("mutation", "otherwise", "code", "path"), REFUSED, ids=lambda value: str(value)[:40])
+@pytest.mark.parametrize(("mutation", "otherwise", "code", "path"), REFUSED, ids=range(len(REFUSED)))
 async def test_a_value_that_cannot_be_meant_is_refused_by_code_and_field(
     mutation: str, otherwise: Words, code: str, path: str | None, api: Any, world: World, unchanged: None
 ) -> None:
@@ -508,6 +508,7 @@ async def test_a_webhook_of_an_unknown_hand_is_not_stored(
         ("/webhooks/gocardless", EVENTS, gocardless, 200),
         ("/coursepro/v1/courses/ended", CALL, coursepro, 202),
     ],
+    ids=["stripe", "gocardless", "coursepro"],
 )
 async def test_one_of_a_known_hand_is_stored_once_and_nothing_else_is_done(
     address: str, body: bytes, signed: Any, status: int, api: Any, world: World, watching: asyncpg.Connection

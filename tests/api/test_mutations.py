@@ -15,6 +15,7 @@ import pytest_asyncio
 from graphql import GraphQLInputObjectType, GraphQLObjectType, GraphQLSchema, get_named_type, is_leaf_type
 
 from models.rules.booking import Pricing
+from models.rules.calendar import months_after
 from models.rules.invoicing import Kind
 from models.rules.lifecycle import Cause, Status
 from models.rules.pricing import Frequency, Integration, MembershipKind, OptionType
@@ -116,7 +117,7 @@ async def _holdings(world: World, user_id: UUID, centre: UUID) -> None:
         suspended = word == "to reinstate"
         row = await Membership.create(
             user_id=user_id, membership_type_id=plan, centre_id=centre, pricing_option_id=uuid_of(world, "monthly"),
-            mandate_id=mandate, amount=2000, currency="GBP", starts_on=TODAY - 40 * DAY,
+            mandate_id=mandate, amount=2000, currency="GBP", starts_on=months_after(TODAY, -1),
             status=Status.SUSPENDED if suspended else Status.ACTIVE,
             reason=Cause.SUSPENDED_BY_STAFF.value if suspended else None,
         )  # fmt: skip
@@ -252,8 +253,8 @@ EXAMPLES: dict[str, tuple[Callable[[dict[str, str]], Words], dict[str, Any] | No
         "mandates.start",
     ),
     "collectPayment": (
-        lambda ids: {"membershipId": ids["to collect"], "periodStart": TODAY.isoformat()},
-        {"status": "DUE", "purpose": "MEMBERSHIP_FEE", "periodStart": TODAY.isoformat()},
+        lambda ids: {"membershipId": ids["to collect"], "periodStart": months_after(TODAY, -1).isoformat()},
+        {"status": "DUE", "purpose": "MEMBERSHIP_FEE", "periodStart": months_after(TODAY, -1).isoformat()},
         "payments.collect",
     ),
     "retryPayment": (_of(paymentId="failed"), {"status": "FAILED", "attempts": 1}, "payments.retry"),
@@ -276,7 +277,7 @@ EXAMPLES: dict[str, tuple[Callable[[dict[str, str]], Words], dict[str, Any] | No
             "settings": [],
             "secrets": [{"name": "api_key", "value": "sk_test_1"}, {"name": "webhook_secret", "value": "whsec_1"}],
         },
-        None,
+        {"provider": "STRIPE", "enabled": True},
         None,
     ),
     "createApiKey": (

@@ -22,6 +22,7 @@ LONGER = {
     "local/sandbox/stripe/shapes.py": "the vendor's objects, a field a line",
     "models/actions/payments.py": "one state machine, read from top to bottom",
     "models/migrations/0001_initial.py": "generated",
+    "tests/actions/test_invoice_actions.py": "the document's figures, paragraph by paragraph",
     "models/ports.py": "every port with its words, and nothing that runs",
     "schema/filters.py": "a declaration a line",
 }
