@@ -4,7 +4,7 @@ import asyncio
 import os
 import signal
 import socket
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING, Any, Literal, cast
 from uuid import UUID
@@ -41,6 +41,7 @@ if TYPE_CHECKING:
 
 SWEEP_SECONDS = 1.0
 CARRY_SECONDS = 1.0
+ROW_BACK_SECONDS = 1.0
 AT_ONCE = 20
 log = structlog.get_logger("dueflow.worker")
 
@@ -103,9 +104,17 @@ class Carrier:
 
     async def settle(self) -> None:
         """Stop what runs straight; its rows go back."""
-        for task in self._straight:
+        await ended(self._straight, ROW_BACK_SECONDS)
+
+
+async def ended(tasks: Iterable[asyncio.Task[Any]], patience: float = 0.2) -> None:
+    """Cancel tasks until all have ended: redis-py may lose a cancellation, then another one comes after `patience`."""
+    running = set(tasks)
+    while running:
+        for task in running:
             task.cancel()
-        await asyncio.gather(*self._straight, return_exceptions=True)
+        over, running = await asyncio.wait(running, timeout=patience)
+        await asyncio.gather(*over, return_exceptions=True)
 
 
 async def sweep(carrier: Carrier) -> None:
@@ -140,15 +149,18 @@ async def carry(redis: ArqRedis, runner: Runner) -> None:
             log_results=False,
             handle_signals=False,
         )
+        polling = asyncio.create_task(worker.async_run())
         try:
-            await worker.async_run()
+            await asyncio.wait((polling,))  # unlike awaiting it, this ends at once when this task is cancelled
+            polling.result()
         except (RedisError, OSError) as away:
             log.warning("redis is away", error=type(away).__name__)
-            await asyncio.sleep(SWEEP_SECONDS)
+        except Exception:  # a worker that sweeps and no longer carries would look alive and do nothing
+            log.exception("arq failed")
         finally:
-            for task in worker.tasks.values():
-                task.cancel()
-            await asyncio.gather(*worker.tasks.values(), return_exceptions=True)
+            await ended((polling,))
+            await ended(worker.tasks.values(), ROW_BACK_SECONDS)
+        await asyncio.sleep(SWEEP_SECONDS)
 
 
 @asynccontextmanager
@@ -178,15 +190,16 @@ async def main() -> None:
         runner = carrier.runner = Runner(
             HANDLERS, RECURRING, Outside(registry, clock, bus), carrier.ring, settings.dueflow_lease_seconds
         )
-        tasks = [asyncio.create_task(sweep(carrier)), asyncio.create_task(carry(redis, runner))]
+        carrying = asyncio.create_task(carry(redis, runner))
+        tasks = [asyncio.create_task(sweep(carrier))]
         if isinstance(clock, SandboxClock):
             await clock.refresh()
             tasks.append(asyncio.create_task(clock.run()))
         log.info("worker runs", kinds=len(HANDLERS))
         await stop.wait()
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await ended(tasks)
+        carrying.cancel()
+        await asyncio.gather(carrying, return_exceptions=True)
         await carrier.settle()
         with suppress(RedisError, OSError):
             await bus.stop()

@@ -294,7 +294,7 @@ async def test_a_person_lets_a_dead_job_run_again_with_its_key() -> None:
 
 
 async def test_a_person_takes_a_waiting_job_out() -> None:
-    job = await a_job()
+    job = await a_job("practice.ship_invoice")
     async with happening() as seen:
         await jobs.cancel(job.id, acting="key:office", at=NOW)
     assert [(entry.verb, entry.after) for entry in seen.audit] == [("cancel_job", {"state": "CANCELLED"})]
@@ -314,8 +314,15 @@ async def test_what_did_not_give_up_is_not_retried(state: JobState) -> None:
         await jobs.retry(job.id, acting=BY, at=NOW)
 
 
+@pytest.mark.parametrize("kind", ["payments.collect", "payments.retry", "inbox.apply"])
+async def test_work_whose_outcome_nobody_else_would_bring_is_not_cancelled(kind: str) -> None:
+    job = await a_job(kind)
+    async with refused(Code.JOB_NOT_RETRYABLE):
+        await jobs.cancel(job.id, acting=BY, at=NOW)
+
+
 async def test_what_runs_or_is_over_is_not_cancelled() -> None:
-    job = await a_job()
+    job = await a_job("practice.ship_invoice")
     held = await taken(job)
     async with refused(Code.JOB_NOT_RETRYABLE):
         await jobs.cancel(job.id, acting=BY, at=NOW)

@@ -24,6 +24,7 @@ from tests.sandbox.conftest import Receiver
 @pytest.mark.parametrize("status", [500, 502, 503, 504])
 async def test_a_server_that_fails(receiver: Receiver, status: int) -> None:
     http = Http("test", receiver.url)
+    receiver.told_at = "/thing"
     receiver.statuses = [status] * 4
     with pytest.raises(Unavailable):
         await http.read("GET", "/thing")
@@ -35,8 +36,10 @@ async def test_a_server_that_fails(receiver: Receiver, status: int) -> None:
 
 async def test_a_read_is_asked_again_a_write_is_not(receiver: Receiver) -> None:
     http = Http("test", receiver.url)
+    receiver.told_at = "/thing"
     receiver.statuses = [500]
     assert (await http.read("GET", "/thing")).status_code == 200
+    receiver.told_at = "/other"
     receiver.statuses = [429]
     with pytest.raises(RateLimited):
         await http.read("GET", "/other")
@@ -47,6 +50,7 @@ async def test_a_read_is_asked_again_a_write_is_not(receiver: Receiver) -> None:
 @pytest.mark.parametrize("status", [200, 201, 302, 400, 401, 404, 422])
 async def test_other_answers_are_the_callers_to_read(receiver: Receiver, status: int) -> None:
     http = Http("test", receiver.url)
+    receiver.told_at = "/thing"
     receiver.statuses = [status]
     assert (await http.write("POST", "/thing")).status_code == status
     await http.close()

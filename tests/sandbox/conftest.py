@@ -69,6 +69,7 @@ class Receiver:
     url: str = ""
     received: list[Received] = field(default_factory=list)
     statuses: list[int] = field(default_factory=list)
+    told_at: str = ""  # the only path the statuses are for; a port used before may still be called by strangers
     answer: Any = field(default_factory=dict)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -78,7 +79,8 @@ class Receiver:
             body, more = body + message.get("body", b""), message.get("more_body", False)
         headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
         self.received.append(Received(scope["method"], scope["path"], headers, body))
-        status = self.statuses.pop(0) if self.statuses else 200
+        meant = self.told_at in ("", scope["path"])
+        status = self.statuses.pop(0) if self.statuses and meant else 200
         content = [(b"content-type", b"application/json")]
         await send({"type": "http.response.start", "status": status, "headers": content})
         await send({"type": "http.response.body", "body": json.dumps(self.answer).encode()})
@@ -95,6 +97,7 @@ class Receiver:
         """Forget what was received and what was to be answered."""
         self.received.clear()
         self.statuses.clear()
+        self.told_at = ""
         self.answer = {}
 
 

@@ -106,7 +106,7 @@ def test_a_webhook_is_signed_and_retried_until_it_is_taken(sandbox: Any, receive
     assert len({hook.body for hook in hooks}) == 1
     secret = sandbox.credentials["gocardless"]["webhook_secret"].encode()
     assert hooks[0].headers["webhook-signature"] == hmac.new(secret, hooks[0].body, hashlib.sha256).hexdigest()
-    (entry,) = sandbox.get("/webhooks")
+    (entry,) = sandbox.wait("/webhooks", lambda log: log[0]["status"] == "delivered")
     assert (entry["status"], entry["code"], entry["attempts"], entry["type"]) == (
         "delivered",
         200,
