@@ -11,7 +11,7 @@ PYTHON ?= $(shell for python in .venv/bin/python python3.13 python3.12 python3.1
 SETUP = $(or $(PYTHON),$(error Dueflow needs Python 3.11 or newer on PATH)) -I local/bootstrap.py
 IN = .venv/bin/python -m
 # Most of a test is waiting for servers, so a few more processes than cores.
-TEST = $(IN) pytest -q -n 4 --dist loadfile
+TEST = $(IN) pytest -q -n 4 --dist loadfile --no-loadscope-reorder
 UV = $(or $(wildcard .venv/bin/uv),uv)
 COMPILE = --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate
 

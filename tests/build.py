@@ -12,10 +12,12 @@ import pytest
 from tortoise.connection import get_connections
 
 from models.actions import bookings, catalogue, courses, memberships, payments, users
+from models.actions.attendances import attendances_seen
+from models.actions.inbound import apply
 from models.actions.unit import PUBLISH
 from models.rules.booking import Basis, Pricing
-from models.rules.facts import AttendanceSeen, InvoiceLineSeen, InvoiceSeen, MandateChanged, SubscriptionSeen
-from models.rules.invoicing import Mark, Period
+from models.rules.facts import AttendanceSeen, Fact, InvoiceLineSeen, InvoiceSeen, MandateChanged, SubscriptionSeen
+from models.rules.invoicing import Kind, Mark, Period
 from models.rules.pricing import Frequency, Integration, MembershipKind, OptionType
 from models.rules.refusals import Code, Refusal
 from models.rules.states import InvoiceStatus, MandateStatus, Provider, SubscriptionStatus
@@ -23,7 +25,7 @@ from models.tables.audit import AuditEntry
 from models.tables.booking import Package
 from models.tables.centre import Centre
 from models.tables.course import ClassSession, Course
-from models.tables.invoice import Invoice
+from models.tables.invoice import Allocation, AllocationShare, Invoice
 from models.tables.job import Job
 from models.tables.membership import Mandate, Membership, MembershipType, Subscription
 from models.tables.payment import Payment
@@ -368,3 +370,37 @@ async def a_clinic(
         at=NOW - WEEK,
     )
     return Clinic(person, patient, customer, centre, location, product, known + fresh, f"sub_{next(_numbers)}", kind)
+
+
+async def tell(*facts: Fact, at: datetime = NOW) -> None:
+    """Apply facts, one after the other."""
+    for fact in facts:
+        await apply(fact, acting="webhook", at=at)
+
+
+async def attend(*facts: AttendanceSeen, at: datetime = NOW) -> int:
+    """Mirror a page of the practice's diary -> how many places differed."""
+    return await attendances_seen(facts, acting="job:practice.poll", at=at)
+
+
+async def a_subscriber(**options: Any) -> Clinic:
+    """A linked patient whose subscription is known."""
+    clinic = await a_clinic(**options)
+    await tell(clinic.subscribed())
+    return clinic
+
+
+async def versions(invoice: Invoice) -> list[tuple[int, Kind, int, bool, list[int]]]:
+    """Each version: (number, kind, amount, current, what the classes carry in the order of their start)."""
+    found = []
+    for version in await Allocation.filter(invoice_id=invoice.id).order_by("version"):
+        shares = await AllocationShare.filter(allocation_id=version.id).order_by("position")
+        found.append(
+            (version.version, version.kind, version.amount, version.current, [share.amount for share in shares])
+        )
+    return found
+
+
+async def spread(invoice: Invoice) -> list[int]:
+    """What the classes carry now."""
+    return (await versions(invoice))[-1][4]

@@ -21,6 +21,12 @@ TEMPLATE = "migrated"
 _NUMBERS = count(1)
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The longest files first, so that no process is left alone with one of them at the end."""
+    long = ("tests/journeys/", "tests/local/", "tests/workers/")
+    items.sort(key=lambda item: not item.nodeid.startswith(long))
+
+
 @pytest.fixture(scope="session")
 def servers() -> Iterator[Pair]:
     """Both servers, empty, stopped when this test process ends (and killed with it if it is)."""
