@@ -191,6 +191,7 @@ class GraphQLOverWebSocket:
         full = len(socket.operations) >= OPERATIONS_PER_SOCKET
         task = asyncio.create_task(self._operate(socket, operation, request, socket.viewer, full=full))
         socket.operations[operation] = task
+        await asyncio.sleep(0)  # it begins before the next message is read: a mutation once received is done
 
     async def _operate(self, socket: Socket, operation: str, request: Asked, viewer: Viewer, *, full: bool) -> None:
         context = Context(viewer, self._deployment, uuid4().hex)
