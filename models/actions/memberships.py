@@ -89,15 +89,11 @@ async def start_membership(
 async def move(work: Unit, membership: Membership, cause: Cause, *, because: tuple[Any, ...] = ()) -> bool:
     """Move a locked membership for a cause, with what its new standing means for the door -> whether it moved.
 
-    A suspension remembers what it was for, so only what answers it lifts it. Money that is sure before the first day
-    opens no door before it. Source: CoursePro, D; R39-R49
+    A suspension remembers what it was for, so only what answers it lifts it. Source: CoursePro, D; R39-R49
     """
     leads_to = lifecycle.move(membership.status, cause, _suspended_for(membership))
     if leads_to is None:
         return False
-    if membership.status is Status.PENDING and leads_to is Status.ACTIVE and membership.starts_on > work.at.date():
-        cause, because = Cause.STARTS_LATER, (cause, *because)
-        leads_to = lifecycle.MOVES[membership.status, cause]
     await _arrive(work, membership, leads_to, cause, because)
     return True
 
@@ -111,7 +107,9 @@ async def _arrive(
 ) -> None:
     before = membership.status
     if status is Status.ACTIVE and membership.starts_on > work.at.date():
-        status = Status.FUTURE  # a suspension lifted before the first day
+        status = Status.FUTURE  # whatever makes it good opens no door before the first day
+        if before is Status.PENDING:
+            cause, because = Cause.STARTS_LATER, (cause, *because)
     membership.status, membership.reason, membership.version = status, cause.value, membership.version + 1
     if status in lifecycle.TERMINAL:
         membership.ends_on = max(work.at.date(), membership.starts_on)
