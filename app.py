@@ -73,6 +73,7 @@ def build(settings: Settings) -> "Starlette":
     from models.actions.vault import Vault
     from models.ports import ReceivedEvent
     from models.rules.states import Provider
+    from models.tables.config import opened
     from resolvers.auth import Door
     from resolvers.context import Deployment
     from resolvers.protocol.documents import Documents
@@ -95,7 +96,7 @@ def build(settings: Settings) -> "Starlette":
     @asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
         async with AsyncExitStack() as until_the_end:
-            await _open_database(settings.database_url, until_the_end)
+            await until_the_end.enter_async_context(opened(settings.database_url))
             reader = await Reader.open(settings.database_url, schema, settings.secret_key, documents.admit)
             until_the_end.push_async_callback(reader.close)
             until_the_end.push_async_callback(registry.close)
@@ -142,16 +143,6 @@ class GraphQLFirst:
             await scope["app"].state.graphql[scope["type"]](scope, receive, send)
         else:
             await self._otherwise(scope, receive, send)
-
-
-async def _open_database(url: str, until_the_end: AsyncExitStack) -> None:
-    from tortoise import Tortoise
-
-    from models.tables.config import tortoise_config
-
-    # requests run in tasks that know nothing of the lifespan's context
-    await Tortoise.init(config=tortoise_config(url), _enable_global_fallback=True)
-    until_the_end.push_async_callback(Tortoise.close_connections)
 
 
 async def _database_answers() -> None:
@@ -303,9 +294,9 @@ async def _create_key(database_url: str, name: str, role: "Role") -> str:
     from datetime import UTC, datetime
 
     from models.actions.keys import create_api_key
+    from models.tables.config import opened
 
-    async with AsyncExitStack() as until_the_end:
-        await _open_database(database_url, until_the_end)
+    async with opened(database_url):
         _, token = await create_api_key(name=name, role=role, acting="command line", at=datetime.now(UTC))
     return token
 

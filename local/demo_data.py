@@ -14,7 +14,6 @@ from typing import Any
 from uuid import UUID
 
 import httpx
-from tortoise import Tortoise
 
 from local.state import write_private
 from models.actions import bookings, catalogue, courses, keys, settings, users
@@ -23,7 +22,7 @@ from models.rules.booking import Pricing
 from models.rules.pricing import Frequency, Integration, MembershipKind, OptionType
 from models.rules.states import KeyPurpose, Provider, Role
 from models.tables.centre import Centre
-from models.tables.config import tortoise_config
+from models.tables.config import opened
 from models.tables.setting import ApiKey
 
 ACTING = "demo data"
@@ -239,8 +238,7 @@ async def main() -> None:
         json.loads(Path(os.environ["DUEFLOW_SANDBOX_CONFIG"]).read_text()),  # noqa: ASYNC240  # nothing else runs yet
         Path(os.environ["DUEFLOW_RUN_KEYS"]),
     )
-    await Tortoise.init(config=tortoise_config(os.environ["DATABASE_URL"]), _enable_global_fallback=True)
-    try:
+    async with opened(os.environ["DATABASE_URL"]):
         at = await machine.now()
         await providers(machine, at)  # ports may be new ones after a restart
         if not await Centre.exists():
@@ -258,8 +256,6 @@ async def main() -> None:
             print("API keys made anew")
         else:
             print("demo data is there")
-    finally:
-        await Tortoise.close_connections()
 
 
 if __name__ == "__main__":

@@ -4,8 +4,8 @@ import asyncio
 import os
 import signal
 import socket
-from collections.abc import AsyncIterator, Iterable, Sequence
-from contextlib import asynccontextmanager, suppress
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Literal, cast
 from uuid import UUID
 
@@ -19,7 +19,6 @@ from redis.backoff import ExponentialBackoff
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import RedisError
 from redis.exceptions import TimeoutError as RedisTimeoutError
-from tortoise import Tortoise
 
 from integrations.bell import RUN_JOB, dumps, loads
 from integrations.bus import RedisBus
@@ -31,7 +30,7 @@ from models.actions.settings import clock_offset
 from models.actions.unit import hang
 from models.actions.vault import Vault
 from models.ports import Clock
-from models.tables.config import tortoise_config
+from models.tables.config import opened
 from workers.kinds import HANDLERS, RECURRING
 from workers.runner import JOB_SECONDS, Runner
 from workers.work import Outside
@@ -163,16 +162,6 @@ async def carry(redis: ArqRedis, runner: Runner) -> None:
         await asyncio.sleep(SWEEP_SECONDS)
 
 
-@asynccontextmanager
-async def database(url: str) -> AsyncIterator[None]:
-    """Tortoise, open."""
-    await Tortoise.init(config=tortoise_config(url), _enable_global_fallback=True)
-    try:
-        yield
-    finally:
-        await Tortoise.close_connections()
-
-
 async def main() -> None:
     """Run until SIGTERM or SIGINT."""
     settings = Settings()
@@ -183,7 +172,7 @@ async def main() -> None:
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    async with database(settings.database_url):
+    async with opened(settings.database_url):
         await jobs.ensure_recurring(RECURRING)
         carrier = Carrier(redis)
         hang(carrier)

@@ -1,7 +1,11 @@
 """How Tortoise finds the tables, for the app, the workers and the migrations command line."""
 
 import os
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Any
+
+from tortoise import Tortoise
 
 MODULES = [
     f"models.tables.{name}"
@@ -35,6 +39,16 @@ def tortoise_config(database_url: str) -> dict[str, Any]:
         "use_tz": True,
         "timezone": "UTC",
     }
+
+
+@asynccontextmanager
+async def opened(database_url: str) -> AsyncIterator[None]:
+    """The tables, open in every task of this process: requests run in tasks that know nothing of who opened them."""
+    await Tortoise.init(config=tortoise_config(database_url), _enable_global_fallback=True)
+    try:
+        yield
+    finally:
+        await Tortoise.close_connections()
 
 
 TORTOISE = tortoise_config(os.environ.get("DATABASE_URL", "postgres://localhost/dueflow"))

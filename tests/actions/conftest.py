@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from workers.__main__ import database as opened
+from models.tables.config import opened
 
 
 @pytest.fixture(scope="module")

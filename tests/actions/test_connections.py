@@ -11,9 +11,9 @@ import pytest
 from models.actions.transaction import transaction
 from models.actions.unit import unit
 from models.tables.centre import SettingGroup
+from models.tables.config import opened
 from models.tables.user import User
 from tests.build import BY, NOW, a_name, sql
-from workers.__main__ import database as opened
 
 
 async def _idle_in_transaction(url: str) -> int:

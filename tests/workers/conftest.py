@@ -10,7 +10,7 @@ from integrations.bus import STREAM, RedisBus
 from integrations.clock import SystemClock
 from integrations.registry import Registry
 from models.actions.vault import Vault
-from workers.__main__ import database as opened
+from models.tables.config import opened
 from workers.work import Outside
 
 
