@@ -74,6 +74,7 @@ ROWS: Mapping[str, Rules] = {
     "ExternalLink": _PERSONAL,
     "Membership": _PERSONAL,
     "Booking": _PERSONAL,
+    "BookingLine": _rules(_owner("booking", "booking_id"), ALL, ALL, ALL),
     "Attendance": _PERSONAL,
     "AccessToken": _PERSONAL,
     "Package": _PERSONAL,

@@ -6,6 +6,7 @@ from models.rules.booking import Basis, Method, Pricing, SettledBy
 from models.rules.invoicing import Hold, Kind, Mark
 from models.rules.lifecycle import STANDING, Status
 from models.rules.pricing import Frequency, Integration, Level, MembershipKind, OptionType
+from models.rules.returns import CancellationPolicy, DeletionPolicy
 from models.rules.states import (
     AttendanceSource,
     BookingStatus,
@@ -103,6 +104,24 @@ WORDS: dict[type[StrEnum], tuple[str, str, tuple[str, ...]]] = {
         "What pays for one class.",
         ("A credit.", "Money.", "Nothing: it has passed.", "Nothing: it was deleted."),
     ),
+    CancellationPolicy: (
+        "CancellationPolicy",
+        "What a cancelled booking gives back.",
+        (
+            "Before the course begins all of it, then the classes still to come.",
+            "All of it, classes that have passed too.",
+            "Nothing.",
+        ),
+    ),
+    DeletionPolicy: (
+        "DeletionPolicy",
+        "What a class gives back that is deleted after it was booked.",
+        (
+            "Its credit, or its share where the way of paying charges no deleted classes.",
+            "Its credit or its share, however it was paid.",
+            "Nothing.",
+        ),
+    ),
     ClassState: ("ClassState", "A class at a moment.", ("It was deleted.", "It has started.", "It is still to come.")),
     Mark: (
         "AttendanceMark",
@@ -180,7 +199,11 @@ WORDS: dict[type[StrEnum], tuple[str, str, tuple[str, ...]]] = {
             "Its first payment was never made.",
         ),
     ),
-    PaymentPurpose: ("PaymentPurpose", "What a payment is for.", ("A booking.", "A membership's fee.")),
+    PaymentPurpose: (
+        "PaymentPurpose",
+        "What a payment is for.",
+        ("A booking.", "A membership's fee.", "A package of credits."),
+    ),
     PaymentStatus: (
         "PaymentStatus",
         "Where a payment stands.",

@@ -22,12 +22,12 @@ from models.rules.pricing import Frequency, Integration, MembershipKind, OptionT
 from models.rules.refusals import Code, Refusal
 from models.rules.states import InvoiceStatus, MandateStatus, Provider, SubscriptionStatus
 from models.tables.audit import AuditEntry
-from models.tables.booking import Package
 from models.tables.centre import Centre
 from models.tables.course import ClassSession, Course
 from models.tables.invoice import Allocation, AllocationShare, Invoice
 from models.tables.job import Job
 from models.tables.membership import Mandate, Membership, MembershipType, Subscription
+from models.tables.package import Package
 from models.tables.payment import Payment
 from models.tables.pricing import PricingOption
 from models.tables.user import User

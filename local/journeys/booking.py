@@ -11,7 +11,7 @@ query ($id: ID!) {
   booking(id: $id) {
     id status credits charge { amount currency }
     because { rule text }
-    package { balance }
+    creditEntries(first: 1) { nodes { package { balance } } }
     payment { id status reference attempts amount { minorUnits } }
   }
 }
@@ -85,7 +85,8 @@ async def book_with_credits(stage: Stage, credits_held: int) -> Json:
         booking = await stage.until("the booking to be confirmed by the card provider's webhook", settled)
         kinds = await stage.heard(watch, "booking", booked["id"], "BookingMade", "BookingConfirmed")
     intents = [each for each in await stage.held("stripe.payment_intent") if _ours(each, booking)]
-    stage.say(f"{booking['status']}; {booking['package']['balance']} credits left; card charged {len(intents)} time.")
+    (drawn, *_) = booking["creditEntries"]["nodes"]
+    stage.say(f"{booking['status']}; {drawn['package']['balance']} credits left; card charged {len(intents)} time.")
     return {"payload": payload, "booking": booking, "events": kinds, "intents": intents}
 
 

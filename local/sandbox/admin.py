@@ -125,6 +125,7 @@ class Admin:
     async def reset(self, _request: Request) -> JSONResponse:
         """Forget everything, the clock's offset too."""
         self.world.reset()
+        await self.world.webhooks.quiet()
         return JSONResponse({"now": self.world.now().isoformat()})
 
 

@@ -78,6 +78,12 @@ class Webhooks:
         """All switches off."""
         self._switches.clear()
 
+    async def quiet(self) -> None:
+        """Return when nothing is on its way any more."""
+        for sending in list(self._sending.values()):
+            async with sending:
+                pass
+
     def log(self) -> list[dict[str, Any]]:
         """Every delivery: provider, url, event type, status pending | delivered | failed, last HTTP code, attempts."""
         rows = self._db.execute(
@@ -117,6 +123,8 @@ class Webhooks:
                 (provider, due_before, most),
             ).fetchall()
             for tried, row in enumerate(reversed(rows) if switches.reorder else rows, start=1):
+                if not self._waits(row[0]):
+                    continue  # taken out of the queue meanwhile
                 if switches.duplicate:
                     await self._post(http, provider, *row[:4])
                 code = await self._post(http, provider, *row[:4])
@@ -125,6 +133,10 @@ class Webhooks:
                     self._postpone(provider)  # nobody listens there: do not knock once for each that waits
                     return tried
             return len(rows)
+
+    def _waits(self, seq: int) -> bool:
+        found = self._db.execute("select 1 from delivery where seq = ? and status = 'pending'", (seq,)).fetchone()
+        return found is not None
 
     async def _post(
         self, http: httpx.AsyncClient, provider: str, _seq: int, url: str, body: bytes, headers: str

@@ -10,7 +10,7 @@ from models.actions.transaction import repeated
 from models.actions.unit import Unit, unit
 from models.actions.users import linked
 from models.rules import booking as rules
-from models.rules.booking import ClassState, Method, Quote, Session, Timetable
+from models.rules.booking import ClassState, Method, Quote, Session, SettledBy, Timetable
 from models.rules.events import BookingConfirmed, BookingMade, BookingReleased, PaymentDue
 from models.rules.explain import Step
 from models.rules.invoicing import Mark
@@ -18,9 +18,10 @@ from models.rules.lifecycle import STANDING
 from models.rules.money import Money
 from models.rules.refusals import Code, Refusal
 from models.rules.states import AttendanceSource, BookingStatus, Owner, PaymentPurpose, Provider
-from models.tables.booking import Booking, CreditEntry, Package
+from models.tables.booking import Booking
 from models.tables.course import Attendance, ClassSession, Course
 from models.tables.membership import ClassType, Membership
+from models.tables.package import CreditEntry, Package
 from models.tables.payment import Payment
 from models.tables.row import new_id
 from models.tables.user import User
@@ -82,7 +83,6 @@ async def book_course(
         booking = await Booking.create(
             course_id=course.id,
             user_id=user_id,
-            package_id=held.package.id if held.package else None,
             method=method,
             status=BookingStatus.AWAITING_PAYMENT if quote.charge.minor_units else BookingStatus.CONFIRMED,
             credits=quote.credits,
@@ -90,7 +90,7 @@ async def book_course(
             currency=quote.charge.currency,
             because=explained(quote.because),
         )
-        await _draw(held, booking)
+        await _draw(held, booking, quote)
         await _seat(held, booking, at)
         work.audit(
             "book_course", booking, after={"credits": quote.credits, "charge": booking.charge}, because=booking.because
@@ -170,11 +170,20 @@ async def balance(package_id: UUID) -> int:
     return sum(deltas)
 
 
-async def _draw(held: Held, booking: Booking) -> None:
-    if booking.credits:
-        assert held.package is not None
-        await CreditEntry.create(
-            package_id=held.package.id, booking_id=booking.id, delta=-booking.credits, reason="BOOKING"
+async def _draw(held: Held, booking: Booking, quote: Quote) -> None:
+    if held.package is not None:
+        await CreditEntry.bulk_create(
+            [
+                CreditEntry(
+                    package_id=held.package.id,
+                    booking_id=booking.id,
+                    class_session_id=line.session_id,
+                    delta=-1,
+                    reason="BOOKING",
+                )
+                for line in quote.lines
+                if line.settled_by is SettledBy.CREDIT
+            ]
         )
 
 
@@ -232,12 +241,13 @@ async def release(work: Unit, booking_id: UUID, *, to: BookingStatus, because: s
     before, booking.status = booking.status, to
     await booking.save(update_fields=["status"])
     await Attendance.filter(booking_id=booking.id, class_session__starts_at__gt=work.at).update(mark=Mark.CANCELLED)
-    for entry in await CreditEntry.filter(booking_id=booking.id, reverses_id__isnull=True):
+    for entry in await CreditEntry.filter(booking_id=booking.id, reverses_id__isnull=True).order_by("id"):
         await CreditEntry.get_or_create(
             reverses_id=entry.id,
             defaults={
                 "package_id": entry.package_id,
                 "booking_id": booking.id,
+                "class_session_id": entry.class_session_id,
                 "delta": -entry.delta,
                 "reason": to.value,
             },

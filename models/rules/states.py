@@ -54,11 +54,22 @@ class BookingStatus(StrEnum):
     CANCELLED = "CANCELLED"
 
 
+class WaitingState(StrEnum):
+    """WAITING in line; OFFERED a place for a while; then TAKEN by a booking, LAPSED unused, or LEFT by the person."""
+
+    WAITING = "WAITING"
+    OFFERED = "OFFERED"
+    TAKEN = "TAKEN"
+    LAPSED = "LAPSED"
+    LEFT = "LEFT"
+
+
 class PaymentPurpose(StrEnum):
     """What a payment is for."""
 
     BOOKING = "BOOKING"
     MEMBERSHIP_FEE = "MEMBERSHIP_FEE"
+    PACKAGE = "PACKAGE"
 
 
 class PaymentStatus(StrEnum):
@@ -107,6 +118,37 @@ def settled(status: PaymentStatus, outcome: PaymentOutcome) -> PaymentStatus | N
     """(status, outcome) -> the status the payment moves to, or None where the outcome tells nothing new."""
     news_in, leads_to = SETTLEMENTS[outcome]
     return leads_to if status in news_in else None
+
+
+class RefundStatus(StrEnum):
+    """As a payment's: DUE not sent yet, SUBMITTED with the provider, UNKNOWN the answer was lost; then its end."""
+
+    DUE = "DUE"
+    SUBMITTED = "SUBMITTED"
+    UNKNOWN = "UNKNOWN"
+    SUCCEEDED = "SUCCEEDED"
+    FAILED = "FAILED"
+
+
+class RefundOutcome(StrEnum):
+    """What a provider says became of a refund."""
+
+    SUBMITTED = "SUBMITTED"
+    SUCCEEDED = "SUCCEEDED"
+    FAILED = "FAILED"
+
+
+_REFUND_OPEN = frozenset({RefundStatus.DUE, RefundStatus.UNKNOWN})
+
+# outcome: (states it is news in, the state it leads to). A bank may send back what had succeeded.
+REFUND_SETTLEMENTS: dict[RefundOutcome, tuple[frozenset[RefundStatus], RefundStatus]] = {
+    RefundOutcome.SUBMITTED: (_REFUND_OPEN, RefundStatus.SUBMITTED),
+    RefundOutcome.SUCCEEDED: (_REFUND_OPEN | {RefundStatus.SUBMITTED}, RefundStatus.SUCCEEDED),
+    RefundOutcome.FAILED: (
+        _REFUND_OPEN | {RefundStatus.SUBMITTED, RefundStatus.SUCCEEDED},
+        RefundStatus.FAILED,
+    ),
+}
 
 
 class MandateStatus(StrEnum):

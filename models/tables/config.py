@@ -20,6 +20,7 @@ MODULES = [
         "job",
         "membership",
         "notification",
+        "package",
         "payment",
         "pricing",
         "setting",

@@ -6,12 +6,17 @@ from tortoise import fields
 
 from models.rules.booking import Basis, Pricing
 from models.rules.invoicing import Mark
+from models.rules.returns import CancellationPolicy, DeletionPolicy
 from models.rules.states import AttendanceSource, Owner
 from models.tables.row import Row, belongs_to, check, choice, one_of, unique
 
 
 class Course(Row):
-    """A run of classes sold as one. Courses of the course system are mirrors, never edited here (R15, R16)."""
+    """A run of classes sold as one. Courses of the course system are mirrors, never edited here (R15, R16).
+
+    A class that starts within `notice_hours` of a cancellation is not given back; a place that comes free is offered
+    to the waiting list for `offer_hours`.
+    """
 
     name = fields.CharField(max_length=120)
     centre_id: UUID
@@ -22,6 +27,11 @@ class Course(Row):
     pricing_option = belongs_to("PricingOption", "courses")
     pricing: Pricing = choice(Pricing)
     per_class_basis: Basis = choice(Basis, default=Basis.SCHEDULED)
+    package_joins_late = fields.BooleanField(default=False)
+    on_cancellation: CancellationPolicy = choice(CancellationPolicy, default=CancellationPolicy.FUTURE_CLASSES)
+    on_deletion: DeletionPolicy = choice(DeletionPolicy, default=DeletionPolicy.AS_PRICED)
+    notice_hours = fields.IntField(default=0)
+    offer_hours = fields.IntField(default=24)
     capacity = fields.IntField()
     owner: Owner = choice(Owner, default=Owner.DUEFLOW)
     external_ref = fields.CharField(max_length=64, null=True, unique=True)
@@ -32,7 +42,11 @@ class Course(Row):
             one_of("course", "pricing", Pricing),
             one_of("course", "per_class_basis", Basis),
             one_of("course", "owner", Owner),
+            one_of("course", "on_cancellation", CancellationPolicy),
+            one_of("course", "on_deletion", DeletionPolicy),
             check("course_capacity_positive", "capacity > 0"),
+            check("course_notice_not_negative", "notice_hours >= 0"),
+            check("course_offer_lasts", "offer_hours >= 1"),
         )
 
 

@@ -21,6 +21,7 @@ class MembershipType(Row):
     kind: MembershipKind = choice(MembershipKind)
     term_months = fields.IntField(null=True)
     sessions = fields.IntField(null=True)
+    credits_per_period = fields.IntField(null=True)
     product = fields.CharField(max_length=255, null=True, unique=True)
     centre_id: UUID | None
     centre = belongs_to("Centre", "membership_types", null=True)
@@ -30,6 +31,7 @@ class MembershipType(Row):
         constraints = (
             one_of("membership_type", "integration", Integration),
             one_of("membership_type", "kind", MembershipKind),
+            check("membership_type_grants_credits", "credits_per_period >= 1"),
             check("membership_type_product_has_centre", "product IS NULL OR centre_id IS NOT NULL"),
             check(
                 "membership_type_term",

@@ -1,10 +1,10 @@
-"""Money asked for and what became of it."""
+"""Money asked for, money given back, and what became of either."""
 
 from uuid import UUID
 
 from tortoise import fields
 
-from models.rules.states import PaymentPurpose, PaymentStatus, Provider
+from models.rules.states import PaymentPurpose, PaymentStatus, Provider, RefundStatus
 from models.tables.row import Row, belongs_to, check, choice, minor_units, one_of, unique
 
 
@@ -22,6 +22,8 @@ class Payment(Row):
     booking = belongs_to("Booking", "payment", null=True, single=True)
     membership_id: UUID | None
     membership = belongs_to("Membership", "payments", null=True)
+    package_id: UUID | None
+    package = belongs_to("Package", "payment", null=True, single=True)
     mandate_id: UUID | None
     mandate = belongs_to("Mandate", "payments", null=True)
     provider: Provider = choice(Provider)
@@ -47,9 +49,42 @@ class Payment(Row):
             check(
                 "payment_is_for_one_thing",
                 "(purpose = 'BOOKING') = (booking_id IS NOT NULL)"
-                " AND (purpose = 'MEMBERSHIP_FEE') = (membership_id IS NOT NULL)",
+                " AND (purpose = 'MEMBERSHIP_FEE') = (membership_id IS NOT NULL)"
+                " AND (purpose = 'PACKAGE') = (package_id IS NOT NULL)",
             ),
             unique("payment_reference_once", "provider", "reference"),
             unique("payment_fee_once_per_period", "membership_id", "period_start", where="status <> 'CANCELLED'"),
         )
         indexes = (("user_id", "id"), ("status", "due_on"))
+
+
+class Refund(Row):
+    """Money to give back of one payment, at most once; all refunds of a payment never exceed what was received.
+
+    `key`, `generation`, `reference` and `attempts` are as a payment's.
+    """
+
+    payment_id: UUID
+    payment = belongs_to("Payment", "refunds")
+    user_id: UUID
+    user = belongs_to("User", "refunds")
+    provider: Provider = choice(Provider)
+    amount: int = minor_units()
+    currency = fields.CharField(max_length=3)
+    status: RefundStatus = choice(RefundStatus, default=RefundStatus.DUE)
+    reason = fields.CharField(max_length=200)
+    key = fields.CharField(max_length=120, unique=True)
+    generation = fields.IntField(default=1)
+    reference = fields.CharField(max_length=255, null=True)
+    attempts = fields.IntField(default=0)
+    failure = fields.CharField(max_length=60, null=True)
+
+    class Meta:
+        table = "refund"
+        constraints = (
+            one_of("refund", "provider", Provider),
+            one_of("refund", "status", RefundStatus),
+            check("refund_amount_positive", "amount > 0"),
+            unique("refund_reference_once", "provider", "reference"),
+        )
+        indexes = (("payment_id", "id"), ("user_id", "id"))

@@ -2,11 +2,16 @@
 
 from datetime import datetime
 
-from models.rules.booking import Basis, Method, Pricing
+from models.rules.booking import Basis, Method, Pricing, SettledBy
 from models.rules.invoicing import Mark
+from models.rules.returns import CancellationPolicy, DeletionPolicy
 from models.rules.states import AttendanceSource, BookingStatus, Owner
-from resolvers.reads.declare import Node, column, entity, many, one
+from models.rules.timetable import ClassState
+from resolvers.reads.declare import Node, all_of, column, entity, many, one
 from schema.types.shared import Money, Step, money, steps
+
+_BY_START = "(SELECT s.starts_at FROM class_session s WHERE s.id = {row}.class_session_id), {row}.id"
+_LINE_CURRENCY = "(SELECT b.currency FROM booking b WHERE b.id = {parent}.booking_id)"
 
 
 @entity("course", "A run of classes sold as one.")
@@ -19,6 +24,11 @@ class Course(Node):
     pricing_option = one("PricingOption", "What it costs.")
     pricing: Pricing = column("What joining late costs.")
     per_class_basis: Basis = column("The classes its price is shared over.")
+    package_joins_late: bool = column("Whether a package alone may join a full-rate course that has begun.")
+    on_cancellation: CancellationPolicy = column("What a cancelled booking gives back.")
+    notice_hours: int = column("Classes that start this soon after a cancellation are not given back.")
+    on_deletion: DeletionPolicy = column("What a class gives back that is deleted after it was booked.")
+    offer_hours: int = column("How long a place that came free is kept for the first on the waiting list.")
     capacity: int = column("How many places it has.")
     places_taken: int = column(
         "How many places are taken.",
@@ -72,16 +82,32 @@ class Booking(Node):
 
     course = one("Course", "What was booked.")
     user = one("User", "For whom.")
-    package = one("Package", "The credits it drew from.")
+    moved_from = one("Booking", "The booking it was moved from.", on="moved_from_id")
     payment = one("Payment", "What was asked for it.", join="{row}.booking_id = {parent}.id")
     method: Method = column("How it is paid.")
     status: BookingStatus = column("Where it stands.")
     credits: int = column("How many credits it drew.")
     charge: Money = money("What is charged beside them.", "charge")
+    carried: Money = money("What of the charge was paid with the booking it was moved from.", "carried")
+    lines = all_of("BookingLine", "What was decided for each class, in their order.", on="booking_id", order=_BY_START)
+    credit_entries = many("CreditEntry", "Its movements of credits.", on="booking_id")
     because: list[Step] = steps("How the price came about.")
     attendances = many("Attendance", "The places it keeps.", on="booking_id")
     created_at: datetime = column("When it was made.")
     updated_at: datetime = column("When it last changed.")
+
+
+@entity("booking_line", "What was decided for one class of a booking.")
+class BookingLine(Node):
+    """A booking line."""
+
+    booking = one("Booking", "The booking.")
+    class_session = one("ClassSession", "The class.")
+    state: ClassState = column("How the class stood when it was booked.")
+    share: Money = money("Its share of the price.", "share", currency=_LINE_CURRENCY)
+    settled_by: SettledBy = column("What pays for it.")
+    because: str = column("The rule that says so.")
+    given_back_at: datetime | None = column("When its credit or share was given back; null while it is kept.")
 
 
 @entity("package", "A pack of credits of one person.")
@@ -91,6 +117,7 @@ class Package(Node):
     user = one("User", "Whose credits.")
     name: str = column("Its name.")
     class_type = one("ClassType", "The only kind of class they are good for; null for any.")
+    course = one("Course", "The only course they are good for; null for any.")
     membership = one("Membership", "The membership it came with.")
     balance: int = column(
         "How many credits are left.",
@@ -99,7 +126,6 @@ class Package(Node):
     valid_from: datetime = column("The first instant it is valid.")
     valid_until: datetime | None = column("The first instant it no longer is; null for no end.")
     entries = many("CreditEntry", "Every movement of its credits.", on="package_id")
-    bookings = many("Booking", "The bookings that drew from it.", on="package_id")
     created_at: datetime = column("When it was granted.")
 
 
@@ -109,6 +135,7 @@ class CreditEntry(Node):
 
     package = one("Package", "Whose balance it moves.")
     booking = one("Booking", "The booking that drew it.")
+    class_session = one("ClassSession", "The class it pays for.")
     reverses = one("CreditEntry", "The entry it gives back.", on="reverses_id")
     delta: int = column("Credits added, or taken where below zero.")
     reason: str = column("Why.")

@@ -23,9 +23,9 @@ from graphql import GraphQLNonNull, get_named_type
 
 from models.rules.lifecycle import Status
 from models.rules.states import Provider, Role
-from models.tables.booking import Package
 from models.tables.centre import Centre
 from models.tables.membership import Membership
+from models.tables.package import Package
 from models.tables.user import ExternalLink
 from resolvers.may import MAY
 from resolvers.reads.ids import encode

@@ -18,7 +18,11 @@ async def test_a_booking_is_charged_and_confirmed_once(staged: Staged, disturban
     """Six credits drawn, 20.00 taken once."""
     seen = await booking.book_with_credits(staged(disturbance), 10)
     final = seen["booking"]
-    assert (final["status"], final["credits"], final["package"]["balance"]) == ("CONFIRMED", 6, 4)
+    assert (final["status"], final["credits"], final["creditEntries"]["nodes"][0]["package"]["balance"]) == (
+        "CONFIRMED",
+        6,
+        4,
+    )
     assert [(each["amount"], each["status"]) for each in seen["intents"]] == [(2000, "succeeded")]
 
 

@@ -25,7 +25,11 @@ async def test_package_and_charge_on_a_course_under_way(
         drawn,
         {"amount": charged, "currency": "GBP"},
     )
-    assert (final["status"], final["credits"], final["package"]["balance"]) == ("CONFIRMED", drawn, left)
+    assert (final["status"], final["credits"], final["creditEntries"]["nodes"][0]["package"]["balance"]) == (
+        "CONFIRMED",
+        drawn,
+        left,
+    )
     assert final["payment"]["status"] == "CONFIRMED"
     assert [(each["amount"], each["status"]) for each in seen["intents"]] == [
         (int(charged.replace(".", "")), "succeeded")

@@ -25,9 +25,14 @@ BROKEN: dict[str, dict[str, Any]] = {
     "access_token_in_order": {"valid_until": NOON},
     "api_key_member_has_user": {"role": "MEMBER"},
     "booking_charge_not_negative": {"charge": -1},
+    "booking_carried_within_charge": {"charge": 1, "carried": 2, "moved_from_id": OWN},
+    "booking_carries_from_somewhere": {"charge": 1, "carried": 1},
+    "booking_line_share_not_negative": {"share": -1},
     "booking_credits_not_negative": {"credits": -1},
     "class_session_in_order": {"ends_at": NOON},
     "course_capacity_positive": {"capacity": 0},
+    "course_notice_not_negative": {"notice_hours": -1},
+    "course_offer_lasts": {"offer_hours": 0},
     "coverage_in_order": {"covered_until": NOON},
     "credit_entry_moves_something": {"delta": 0},
     "invoice_period_in_order": {"period_end": NOON},
@@ -36,9 +41,15 @@ BROKEN: dict[str, dict[str, Any]] = {
     "membership_amount_not_negative": {"amount": -1},
     "membership_days_in_order": {"ends_on": NOON.date() - timedelta(days=1)},
     "membership_type_product_has_centre": {"product": "prod_1"},
+    "membership_type_grants_credits": {"credits_per_period": 0},
     "membership_type_sessions": {"kind": "SESSIONS"},
     "membership_type_term": {"kind": "FIXED_TERM"},
     "package_in_order": {"valid_until": NOON},
+    "package_offer_has_credits": {"credits": 0},
+    "package_offer_one_binding": {"class_type_id": OWN, "course_id": OWN},
+    "package_offer_valid_for_a_day": {"valid_days": 0},
+    "package_one_binding": {"class_type_id": OWN, "course_id": OWN},
+    "package_period_of_membership": {"period_start": NOON.date()},
     "payment_amount_positive": {"amount": 0},
     "payment_is_for_one_thing": {"purpose": "BOOKING"},
     "price_override_amount_not_negative": {"amount": -1},
@@ -49,7 +60,9 @@ BROKEN: dict[str, dict[str, Any]] = {
     "sandbox_clock_is_one": {"single": False},
     "sandbox_clock_only_forward": {"ahead_seconds": -1},
     "shipment_shipped_has_id": {"state": "SHIPPED"},
+    "refund_amount_positive": {"amount": 0},
     "user_account_version_rises": {"version": 0},
+    "waiting_place_offer_ends": {"state": "OFFERED"},
 }
 # unique: columns a row needs to fall under it; and what takes a row out of it, where only some rows are under it.
 UNDER: dict[str, dict[str, Any]] = {
@@ -57,12 +70,14 @@ UNDER: dict[str, dict[str, Any]] = {
     "allocation_one_current": {"current": True},
     "booking_live_once": {"status": "CONFIRMED"},
     "class_session_once": {"external_ref": "cs_1"},
-    "credit_entry_draw_once": {"booking_id": OWN},
+    "credit_entry_draw_once": {"booking_id": OWN, "class_session_id": OWN},
     "mandate_once": {"external_id": "MD1"},
     "mandate_request_once": {"request_id": "BRQ1"},
     "payment_fee_once_per_period": {"period_start": date(2026, 1, 1)},
     "payment_option_single_for_coursepro": {"coursepro": True},
     "payment_reference_once": {"reference": "PM1"},
+    "package_once_per_period": {"membership_id": OWN, "period_start": date(2026, 1, 1)},
+    "refund_reference_once": {"reference": "RF1"},
     "price_override_once_per_centre": {"effective_from": date(2026, 1, 1)},
     "price_override_once_per_group": {
         "effective_from": date(2026, 1, 1), "setting_group_id": OWN, "centre_id": None,
@@ -81,6 +96,7 @@ OUT: dict[str, dict[str, Any]] = {
     "payment_option_single_for_coursepro": {"coursepro": False},
     "price_override_open_once_per_centre": {"effective_from": date(2026, 1, 1)},
     "price_override_open_once_per_group": {"effective_from": date(2026, 1, 1)},
+    "waiting_place_once": {"state": "LEFT"},
 }
 
 # The same declaration written on an empty copy of the table, so that PostgreSQL words both in the same way.
@@ -226,6 +242,7 @@ def _beside(table: str, column: str) -> dict[str, Any]:
     """What a row needs so that nothing but its reference matters."""
     beside: dict[tuple[str, str], dict[str, Any]] = {
         ("payment", "booking_id"): {"purpose": "BOOKING", "membership_id": None},
+        ("payment", "package_id"): {"purpose": "PACKAGE", "membership_id": None},
         ("price_override", "setting_group_id"): {"centre_id": None},
     }
     return beside.get((table, column), {})

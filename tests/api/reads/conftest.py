@@ -17,8 +17,9 @@ from tortoise import Tortoise
 
 from models.rules import booking, invoicing, lifecycle, pricing
 from models.rules import states as words
+from models.rules.timetable import ClassState
 from models.tables.audit import AuditEntry
-from models.tables.booking import Booking, CreditEntry, Package
+from models.tables.booking import Booking, BookingLine
 from models.tables.centre import Centre, SettingGroup
 from models.tables.config import tortoise_config
 from models.tables.course import AccessToken, Attendance, ClassSession, Course
@@ -35,6 +36,7 @@ from models.tables.membership import (
     Subscription,
 )
 from models.tables.notification import Notification
+from models.tables.package import CreditEntry, Package
 from models.tables.payment import Payment
 from models.tables.pricing import PriceOverride, PricingOption
 from models.tables.setting import ApiKey, ProviderSetting
@@ -245,7 +247,7 @@ async def courses() -> None:
         )  # fmt: skip
     await Package.create(id=UUID(int=85), user_id=ANN, name="Ten classes", valid_from=at(1))
     await Booking.create(
-        id=UUID(int=86), course_id=UUID(int=80), user_id=ANN, package_id=UUID(int=85), method=booking.Method.PACKAGE,
+        id=UUID(int=86), course_id=UUID(int=80), user_id=ANN, method=booking.Method.PACKAGE,
         status=words.BookingStatus.CONFIRMED, credits=2, charge=0, currency="GBP",
         because=[{"rule": "R116", "text": "a credit each", "figures": {"classes": 2}}],
     )  # fmt: skip
@@ -253,6 +255,10 @@ async def courses() -> None:
     await CreditEntry.create(
         id=UUID(int=88), package_id=UUID(int=85), booking_id=UUID(int=86), delta=-2, reason="BOOKING"
     )
+    await BookingLine.create(
+        id=UUID(int=84), booking_id=UUID(int=86), class_session_id=UUID(int=81), state=ClassState.FUTURE, share=1000,
+        settled_by=booking.SettledBy.CREDIT, because="R116: a credit each",
+    )  # fmt: skip
     for number, user in ((90, ANN), (91, BEN)):
         await Attendance.create(
             id=UUID(int=number), class_session_id=UUID(int=81), user_id=user, mark=invoicing.Mark.ATTENDED,

@@ -53,7 +53,7 @@ async def test_every_declared_field_of_every_type(type_name: str, ask: Any) -> N
 @st.composite
 def selections(draw: st.DrawFn, type_: GraphQLObjectType, depth: int) -> str:
     """A valid selection of a type: some fields, aliased apart, in any order, some of them in fragments."""
-    names = [name for name, field in type_.fields.items() if depth or is_leaf_type(get_named_type(field.type))]
+    names = [name for name, told in type_.fields.items() if depth or is_leaf_type(get_named_type(told.type))]
     chosen = draw(st.lists(st.sampled_from([*names, "__typename"]), min_size=1, max_size=5))
     made = [draw(field(type_, name, f"a{place}", depth)) for place, name in enumerate(chosen)]
     if type_.name in ENTITIES and draw(st.booleans()):
