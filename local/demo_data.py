@@ -16,7 +16,7 @@ from uuid import UUID
 import httpx
 
 from local.state import write_private
-from models.actions import bookings, catalogue, courses, keys, settings, users
+from models.actions import catalogue, courses, keys, packages, settings, users
 from models.actions.vault import Vault
 from models.rules.booking import Pricing
 from models.rules.pricing import Frequency, Integration, MembershipKind, OptionType
@@ -167,7 +167,7 @@ async def swimming_school(machine: Machine, at: datetime) -> UUID:
         await users.link_external(
             user_id=member.id, provider=Provider.STRIPE, kind=kind, external_id=card[kind], acting=ACTING, at=at
         )
-    await bookings.grant_package(
+    await packages.grant_package(
         user_id=member.id, name="Ten lessons", granted=10, valid_until=at + timedelta(days=365), acting=ACTING, at=at
     )
     return member.id

@@ -14,7 +14,7 @@ from typing import Any, Protocol
 from uuid import UUID
 
 from models.rules.facts import Fact
-from models.rules.states import PaymentOutcome, Provider
+from models.rules.states import PaymentOutcome, Provider, RefundOutcome
 
 
 class ProviderError(Exception):
@@ -126,8 +126,33 @@ class Collected:
     failure: str | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class RefundOrder:
+    """Money to be given back: minor units of `currency`, of the collection with the provider's `payment_reference`.
+
+    `refunded_so_far` is what the provider gives back of it already; one that counts otherwise refuses.
+    """
+
+    refund_id: UUID
+    payment_reference: str
+    key: str
+    amount: int
+    currency: str
+    refunded_so_far: int = 0
+    metadata: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Refunded:
+    """What the provider has of a refund: its reference, and its outcome where that is already certain."""
+
+    reference: str
+    outcome: RefundOutcome | None
+    failure: str | None = None
+
+
 class PaymentGateway(Protocol):
-    """Takes one-off payments. Each call carries our stored key."""
+    """Takes one-off payments, and gives them back. Each call carries our stored key."""
 
     async def collect(self, order: Collection) -> Collected:
         """Ask for the money. Raises Refused, Unavailable, OutcomeUnknown."""
@@ -143,6 +168,18 @@ class PaymentGateway(Protocol):
 
     async def retry(self, reference: str, key: str) -> Collected:
         """Ask again for a failed collection, keeping its reference. Raises Refused where the provider cannot."""
+        ...
+
+    async def refund(self, order: RefundOrder) -> Refunded:
+        """Give the money back. Raises Refused, Unavailable, OutcomeUnknown."""
+        ...
+
+    async def find_refund(self, order: RefundOrder) -> Refunded | None:
+        """The refund made for this order, by our id in its metadata; None where there surely is none."""
+        ...
+
+    async def refund_status(self, reference: str) -> Refunded:
+        """What became of a refund."""
         ...
 
 

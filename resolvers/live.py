@@ -21,6 +21,7 @@ class Topic(StrEnum):
 
     MEMBERSHIP = "membership"
     BOOKING = "booking"
+    WAITING_LIST = "waiting_list"
     PAYMENT = "payment"
     INVOICE = "invoice"
     JOB = "job"
@@ -30,6 +31,7 @@ class Topic(StrEnum):
 SUBJECTS: dict[Topic, tuple[str, str]] = {
     Topic.MEMBERSHIP: ("Membership", "membership_id"),
     Topic.BOOKING: ("Booking", "booking_id"),
+    Topic.WAITING_LIST: ("WaitingPlace", "waiting_place_id"),
     Topic.PAYMENT: ("Payment", "payment_id"),
     Topic.INVOICE: ("Invoice", "invoice_id"),
     Topic.JOB: ("Job", "job_id"),

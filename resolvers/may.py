@@ -18,6 +18,8 @@ MAY: dict[str, frozenset[Role]] = {
     "allocate_invoice": _MONEY,
     "bill_off_invoice": _MONEY,
     "book_course": _MEMBERS,
+    "buy_package": _MEMBERS,
+    "cancel_booking": _MEMBERS,
     "cancel_job": _ADMIN,
     "cancel_membership": _DESK,
     "collect_payment": _MONEY,
@@ -27,13 +29,20 @@ MAY: dict[str, frozenset[Role]] = {
     "create_centre": _ADMIN,
     "create_course": _DESK,
     "create_membership_type": _ADMIN,
+    "create_package_offer": _ADMIN,
     "create_payment_link": _MEMBERS,
     "create_pricing_option": _ADMIN,
     "create_setting_group": _ADMIN,
     "create_user": _SALES,
+    "delete_class_session": _DESK,
     "grant_package": _DESK,
+    "join_waiting_list": _MEMBERS,
+    "leave_waiting_list": _MEMBERS,
     "link_subscription": _STAFF,
     "link_user": _STAFF,
+    "mark_attendance": _DESK,
+    "move_booking": _MEMBERS,
+    "refund_payment": _MONEY,
     "reinstate_membership": _DESK,
     "replay_webhook": _ADMIN,
     "retry_job": _ADMIN,
@@ -45,15 +54,16 @@ MAY: dict[str, frozenset[Role]] = {
     "start_membership": _SALES,
     "suspend_membership": _DESK,
     "sync_membership": _DESK,
+    "update_course": _DESK,
 }
 
 
-def allow(viewer: Viewer, verb: str, user_id: UUID | None = None) -> None:
-    """Let the viewer do `verb`, for this user where it is about one.
+def allow(viewer: Viewer, verb: str, user_id: UUID | None = None, *, field: str = "userId") -> None:
+    """Let the viewer do `verb`, for this user where it is about one; `field` of the input names the user or a record.
 
     Raises Refusal ROLE_NOT_ALLOWED; NOT_FOUND for a member asking about somebody else, as for an unknown user.
     """
     if viewer.role not in MAY[verb]:
         raise Refusal(Code.ROLE_NOT_ALLOWED)
     if viewer.role is Role.MEMBER and user_id != viewer.user_id:
-        raise Refusal(Code.NOT_FOUND, field=("userId",))
+        raise Refusal(Code.NOT_FOUND, field=(field,))

@@ -3,8 +3,10 @@
 from datetime import date, datetime
 from uuid import UUID
 
-from models.actions.bookings import hold
+from models.actions import quotes as told
 from models.actions.catalogue import price_at
+from models.actions.quotes import HOLDS_FOR, Asked, Quoted
+from models.actions.vault import SealBroken
 from models.rules.booking import Method, Quote
 from models.rules.money import Money
 from models.rules.pricing import Level
@@ -26,23 +28,51 @@ async def price_of(option_id: UUID, centre_id: UUID, on: date) -> tuple[Money, L
 
 async def quotes(
     context: Context, course_id: UUID, user_id: UUID, package_id: UUID | None, at: datetime | None
-) -> dict[Method, Quote | Refusal] | None:
+) -> dict[Method, tuple[UUID, Quote | Refusal]] | None:
     """(course, student, package to draw from, instant) -> what each way of paying takes, or why it cannot be.
 
     None where the viewer may not see the course or the student. It is what `book_course` would decide at that instant.
     """
-    reader, viewer = context.reader, context.viewer
-    if not (await reader.sees("Course", course_id, viewer) and await reader.sees("User", user_id, viewer)):
+    if not await sees_both(context, course_id, user_id):
         return None
     course = await Course.get(id=course_id)
     moment = at or context.clock.now()
-    return {method: await _quote(course, user_id, method, package_id, moment) for method in Method}
+    return await told.quotes(course, user_id, package_id, acting=context.viewer.actor, at=moment)
 
 
-async def _quote(
-    course: Course, user_id: UUID, method: Method, package_id: UUID | None, at: datetime
-) -> Quote | Refusal:
+async def sees_both(context: Context, course_id: UUID, user_id: UUID) -> bool:
+    """Whether the viewer may see the course and the student."""
+    reader, viewer = context.reader, context.viewer
+    return await reader.sees("Course", course_id, viewer) and await reader.sees("User", user_id, viewer)
+
+
+def sealed(context: Context, asked: Asked, quote: Quote) -> tuple[str, datetime]:
+    """A quote of this instant -> the token that binds us to it, and until when."""
+    until = context.clock.now() + HOLDS_FOR
+    token = context.vault.seal(
+        {
+            "course": str(asked.course_id),
+            "user": str(asked.user_id),
+            "method": asked.method,
+            "package": str(asked.package_id or ""),
+            "terms": quote.terms,
+            "until": until.isoformat(),
+        }
+    )
+    return token, until
+
+
+def opened(context: Context, token: str) -> Quoted:
+    """A token -> what was quoted. Raises Refusal INVALID_INPUT for one that is not ours."""
     try:
-        return (await hold(course, user_id, method, package_id, at)).quote(method, at)
-    except Refusal as refusal:
-        return refusal
+        said = context.vault.open(token)
+        return Quoted(
+            course_id=UUID(said["course"]),
+            user_id=UUID(said["user"]),
+            method=Method(said["method"]),
+            package_id=UUID(said["package"]) if said["package"] else None,
+            terms=said["terms"],
+            until=datetime.fromisoformat(said["until"]),
+        )
+    except (SealBroken, KeyError) as made_up:
+        raise Refusal(Code.INVALID_INPUT, "It is no token of a quote.", field=("quoteToken",)) from made_up

@@ -19,28 +19,48 @@ from models.tables.row import Row
 from resolvers.context import Context, Info
 from resolvers.may import allow
 from resolvers.reads.ids import BadInput, WrongType, decode
+from resolvers.viewer import Viewer
 from schema.inputs import AS, ID_OF, ClassTimeInput, MoneyInput, NamedValueInput
 from schema.payloads import Answer, payload, user_error
 
 Action = Callable[..., Awaitable[Any]]
 Does = Callable[[Context, dict[str, Any]], Awaitable[Answer]]
+Whose = Callable[[UUID], Awaitable[UUID | None]]
 
 
-def does(action: Action, takes: type, subject: str, description: str, *, verb: str | None = None, **fixed: Any) -> Any:
+def does(
+    action: Action,
+    takes: type,
+    subject: str,
+    description: str,
+    *,
+    verb: str | None = None,
+    whose: Whose | None = None,
+    **fixed: Any,
+) -> Any:
     """An action and its input -> a mutation field whose payload shows the row it returns.
 
-    `verb` is its name here and in the table of rights where that is not the action's own; `fixed` are words the action
-    gets that no caller gives.
+    `verb` is its name here and in the table of rights where that is not the action's own; `whose` finds the person a
+    record is of, where the input names a record and no user; `fixed` are words the action gets that no caller gives.
     """
 
     async def run(ctx: Context, given: dict[str, Any]) -> Answer:
         row: Row = await action(**given, **fixed, acting=ctx.viewer.actor, at=ctx.clock.now())
         return Answer(subject_id=row.id)
 
-    return done_by(run, takes, subject, description, verb=verb or str(getattr(action, "__name__", "")))
+    return done_by(run, takes, subject, description, verb=verb or str(getattr(action, "__name__", "")), whose=whose)
 
 
-def done_by(run: Does, takes: type, subject: str, description: str, *, verb: str, **extra: Any) -> Any:
+def done_by(
+    run: Does,
+    takes: type,
+    subject: str,
+    description: str,
+    *,
+    verb: str,
+    whose: Whose | None = None,
+    **extra: Any,
+) -> Any:
     """As `does`, for what needs more than an action: `run` gets the context and the decoded input."""
     name = "".join(word.title() for word in verb.split("_"))
     answers = payload(name, subject, "What it is now; null where it was refused.", **extra)
@@ -49,7 +69,7 @@ def done_by(run: Does, takes: type, subject: str, description: str, *, verb: str
         jobs = written.set([])
         try:
             given = decoded(input)
-            allow(info.context.viewer, verb, given.get("user_id"))
+            await _allow(info.context.viewer, verb, given, whose)
             answer = await run(info.context, given)
             asked = [job.id for job in written.get() or () if job.kind != PUBLISH]
             answer.job_id = answer.job_id or next(iter(asked), None)
@@ -66,6 +86,15 @@ def done_by(run: Does, takes: type, subject: str, description: str, *, verb: str
     resolve.__annotations__ = {"info": Info, "input": argument, "return": answers}
     resolve.__name__ = verb
     return strawberry.mutation(resolver=resolve, description=description)
+
+
+async def _allow(viewer: Viewer, verb: str, given: dict[str, Any], whose: Whose | None) -> None:
+    """Ask the table of rights; the record `whose` is about is the input's first field."""
+    if whose is None:
+        allow(viewer, verb, given.get("user_id"))
+        return
+    name, record = next(iter(given.items()))
+    allow(viewer, verb, await whose(record), field=_camel(name))
 
 
 def _own(takes: type, name: str) -> type:

@@ -20,10 +20,12 @@ from models.rules.states import (
     PaymentPurpose,
     PaymentStatus,
     Provider,
+    RefundStatus,
     Role,
     ShipmentState,
     SubscriptionStatus,
     UserState,
+    WaitingState,
 )
 from models.rules.timetable import ClassState
 from resolvers.reads.declare import words
@@ -77,6 +79,17 @@ WORDS: dict[type[StrEnum], tuple[str, str, tuple[str, ...]]] = {
             "All it owed is settled.",
             "Its payment failed; place and credits were given back.",
             "A person cancelled it.",
+        ),
+    ),
+    WaitingState: (
+        "WaitingPlaceState",
+        "Where a place on a waiting list stands.",
+        (
+            "In line.",
+            "A free place is kept for the person for a while.",
+            "The person booked the course.",
+            "The offer ended unused, or no class was left to wait for.",
+            "The person left the line.",
         ),
     ),
     Method: (
@@ -216,6 +229,17 @@ WORDS: dict[type[StrEnum], tuple[str, str, tuple[str, ...]]] = {
             "Failed.",
             "Stopped before it was taken.",
             "Taken back by the payer's bank.",
+        ),
+    ),
+    RefundStatus: (
+        "RefundStatus",
+        "Where a refund stands.",
+        (
+            "To be sent.",
+            "With the provider.",
+            "The provider's answer was lost and is being looked up.",
+            "Given back; a bank may still send it back.",
+            "Failed: nothing was given back.",
         ),
     ),
     InvoiceStatus: (

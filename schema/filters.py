@@ -20,6 +20,7 @@ from models.rules.states import (
     Provider,
     SubscriptionStatus,
     UserState,
+    WaitingState,
 )
 from resolvers.reads.declare import given, orders, where
 
@@ -203,6 +204,16 @@ class BookingFilter:
     created_at: DateTimeRange | None = _instants("created_at")
 
 
+@given("Which places on waiting lists.")
+class WaitingPlaceFilter:
+    """For lists of waiting places."""
+
+    ids: list[ID] | None = _ids("WaitingPlace")
+    state: list[WaitingState] | None = _words("state")
+    user_id: ID | None = _of("User", "user_id")
+    course_id: ID | None = _of("Course", "course_id")
+
+
 @given("Which packages.")
 class PackageFilter:
     """For lists of packages."""
@@ -210,6 +221,15 @@ class PackageFilter:
     ids: list[ID] | None = _ids("Package")
     user_id: ID | None = _of("User", "user_id")
     valid_from: DateTimeRange | None = _instants("valid_from")
+
+
+@given("Which packs on sale.")
+class PackageOfferFilter:
+    """For lists of package offers."""
+
+    ids: list[ID] | None = _ids("PackageOffer")
+    class_type_id: ID | None = _of("ClassType", "class_type_id")
+    course_id: ID | None = _of("Course", "course_id")
 
 
 @given("Which movements of credits.")
@@ -324,7 +344,9 @@ orders("Course", CREATED_AT=_CREATED, NAME=_NAMED)
 orders("ClassSession", CREATED_AT=_CREATED, STARTS_AT=(f"starts_at:{_AT}", "When it starts."))
 orders("Attendance", CREATED_AT=_CREATED)
 orders("Booking", CREATED_AT=_CREATED)
+orders("WaitingPlace", CREATED_AT=_CREATED)
 orders("Package", CREATED_AT=_CREATED, VALID_FROM=(f"valid_from:{_AT}", "The first instant it is valid."))
+orders("PackageOffer", CREATED_AT=_CREATED, NAME=_NAMED)
 orders("CreditEntry", CREATED_AT=_CREATED)
 orders(
     "Payment", CREATED_AT=_CREATED, DUE_ON=("due_on:date", "The day it is due."), AMOUNT=("amount:bigint", "How much.")

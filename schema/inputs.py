@@ -6,7 +6,9 @@ from typing import Any
 import strawberry
 
 from models.rules.booking import Basis, Method, Pricing
+from models.rules.invoicing import Mark
 from models.rules.pricing import Frequency, Integration, MembershipKind, OptionType
+from models.rules.returns import CancellationPolicy, DeletionPolicy
 from models.rules.states import KeyPurpose, Provider, Role
 from schema import enums  # noqa: F401  importing it names the words that inputs take
 from schema.scalars import CurrencyCode, Decimal
@@ -120,6 +122,7 @@ class CreateMembershipTypeInput:
     class_type_ids: list[strawberry.ID] | None = id_of("ClassType", "The classes it covers from now on.", optional=True)
     term_months: int | None = ask("How many months a fixed term has; 3 if left out.")
     sessions: int | None = ask("How many sessions are bought.")
+    credits_per_period: int | None = ask("How many credits it grants for each month of it.")
     product: str | None = ask("The card provider's product whose subscriptions it stands for.")
     centre_id: strawberry.ID | None = id_of("Centre", "Where the product's memberships belong.", optional=True)
 
@@ -187,7 +190,50 @@ class CreateCourseInput:
     capacity: int = need("How many places it has.")
     sessions: list[ClassTimeInput] = need("Its classes.")
     per_class_basis: Basis | None = ask("The classes its price is shared over.")
+    package_joins_late: bool | None = ask("Whether a package alone may join it once it has begun; no, if left out.")
+    on_cancellation: CancellationPolicy | None = ask("What a cancelled booking gives back.")
+    on_deletion: DeletionPolicy | None = ask("What a class gives back that is deleted after it was booked.")
+    notice_hours: int | None = ask("Classes that start this soon after a cancellation are not given back; 0.")
+    offer_hours: int | None = ask("How long a free place is kept for the first on the waiting list; 24.")
     class_type_id: strawberry.ID | None = id_of("ClassType", "What kind of class it is.", optional=True)
+
+
+@strawberry.input(description="What to change of a course; what is left out stays.")
+class UpdateCourseInput:
+    """See `courses.update_course`."""
+
+    course_id: strawberry.ID = id_of("Course", "Which course.")
+    name: str | None = ask("Its name.")
+    capacity: int | None = ask("How many places it has; no fewer than are booked or offered.")
+    per_class_basis: Basis | None = ask("The classes its price is shared over.")
+    package_joins_late: bool | None = ask("Whether a package alone may join it once it has begun.")
+    on_cancellation: CancellationPolicy | None = ask("What a cancelled booking gives back.")
+    on_deletion: DeletionPolicy | None = ask("What a class gives back that is deleted after it was booked.")
+    notice_hours: int | None = ask("Classes that start this soon after a cancellation are not given back.")
+    offer_hours: int | None = ask("How long a place that came free is kept for the first on the waiting list.")
+
+
+@strawberry.input(description="How a person's place in a class stands.")
+class MarkAttendanceInput:
+    """See `attendances.mark_attendance`."""
+
+    attendance_id: strawberry.ID = id_of("Attendance", "Which place.")
+    mark: Mark = need("Came, did not come, or expected; a place is cancelled with its booking.")
+
+
+@strawberry.input(description="Somebody who waits for a place.")
+class JoinWaitingListInput:
+    """See `waiting.join_waiting_list`."""
+
+    course_id: strawberry.ID = id_of("Course", "Which course.")
+    user_id: strawberry.ID = id_of("User", "Who waits.")
+
+
+@strawberry.input(description="A place in line.")
+class LeaveWaitingListInput:
+    """See `waiting.leave_waiting_list`."""
+
+    waiting_place_id: strawberry.ID = id_of("WaitingPlace", "Which place.")
 
 
 @strawberry.input(description="A place on a course.")
@@ -197,20 +243,69 @@ class BookCourseInput:
     course_id: strawberry.ID = id_of("Course", "Which course.")
     user_id: strawberry.ID = id_of("User", "Who will attend.")
     method: Method = need("How it is paid.")
-    package_id: strawberry.ID | None = id_of(
-        "Package", "The package to draw from, for the ways that draw.", optional=True
+    package_id: strawberry.ID | None = id_of("Package", "The package to draw from; any, if left out.", optional=True)
+    quote_token: str | None = ask("The token of a quote: just that is taken, or nothing.")
+
+
+@strawberry.input(description="A booking.")
+class BookingInput:
+    """A booking to cancel."""
+
+    booking_id: strawberry.ID = id_of("Booking", "Which booking.")
+
+
+@strawberry.input(description="A booking, and the course it moves to.")
+class MoveBookingInput:
+    """See `moves.move_booking`."""
+
+    booking_id: strawberry.ID = id_of("Booking", "Which booking.")
+    course_id: strawberry.ID = id_of("Course", "The other course.")
+    method: Method | None = ask("How it is paid there; as before, if left out.")
+    package_id: strawberry.ID | None = id_of("Package", "The package to draw from; any, if left out.", optional=True)
+    quote_token: str | None = ask("The token of a quote: just that is taken, or nothing.")
+
+
+@strawberry.input(description="A class of a course.")
+class ClassSessionInput:
+    """A class session to delete."""
+
+    class_session_id: strawberry.ID = id_of("ClassSession", "Which class.")
+
+
+@strawberry.input(description="A pack of credits to put on sale.")
+class CreatePackageOfferInput:
+    """See `offers.create_package_offer`."""
+
+    name: str = need("What it is called.")
+    pricing_option_id: strawberry.ID = id_of("PricingOption", "What it costs; a fee that is paid once.")
+    credits: int = need("How many credits it holds.")
+    valid_days: int | None = ask("How many days they are valid once paid; without end, if left out.")
+    class_type_id: strawberry.ID | None = id_of("ClassType", "The only kind of class they pay for.", optional=True)
+    course_id: strawberry.ID | None = id_of("Course", "Or the only course.", optional=True)
+
+
+@strawberry.input(description="A pack of credits to buy.")
+class BuyPackageInput:
+    """See `offers.buy_package`."""
+
+    package_offer_id: strawberry.ID = id_of("PackageOffer", "Which pack.")
+    user_id: strawberry.ID = id_of("User", "Who buys it.")
+    centre_id: strawberry.ID = id_of("Centre", "At which centre; it decides the price.")
+    mandate_id: strawberry.ID | None = id_of(
+        "Mandate", "The direct debit that pays it; the stored card, if left out.", optional=True
     )
 
 
 @strawberry.input(description="Credits to give.")
 class GrantPackageInput:
-    """See `bookings.grant_package`."""
+    """See `packages.grant_package`."""
 
     user_id: strawberry.ID = id_of("User", "Who gets them.")
     name: str = need("What the package is called.")
     credits: int = need("How many.", taken_as="granted")
     valid_until: datetime | None = ask("From when on they are no longer valid; never, if left out.")
     class_type_id: strawberry.ID | None = id_of("ClassType", "The only kind of class they pay for.", optional=True)
+    course_id: strawberry.ID | None = id_of("Course", "Or the only course.", optional=True)
     membership_id: strawberry.ID | None = id_of("Membership", "The membership they belong to.", optional=True)
 
 
@@ -227,6 +322,15 @@ class PaymentInput:
     """A payment to ask for again."""
 
     payment_id: strawberry.ID = id_of("Payment", "Which payment.")
+
+
+@strawberry.input(description="Money to give back.")
+class RefundPaymentInput:
+    """See `refunds.refund_payment`."""
+
+    payment_id: strawberry.ID = id_of("Payment", "Of which payment.")
+    amount: MoneyInput | None = ask("How much, in the payment's currency; all that is left, if left out.")
+    reason: str = need("Why; the payer reads it beside the refund.")
 
 
 @strawberry.input(description="An invoice.")

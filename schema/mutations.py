@@ -5,7 +5,9 @@ from typing import Any
 import strawberry
 
 from models.actions import (
+    attendances,
     bookings,
+    cancellations,
     catalogue,
     courses,
     inbound,
@@ -13,16 +15,21 @@ from models.actions import (
     jobs,
     keys,
     memberships,
+    offers,
+    packages,
     payments,
+    refunds,
     settings,
     shipments,
     subscriptions,
     users,
+    waiting,
 )
 from models.rules.lifecycle import Cause
 from models.rules.refusals import Code, Refusal
 from resolvers.context import Context
 from schema import inputs
+from schema.bookings import book, move, new_quote
 from schema.doing import does, done_by
 from schema.payloads import Answer
 
@@ -122,10 +129,61 @@ class Mutation:
     )
 
     create_course = does(courses.create_course, inputs.CreateCourseInput, "Course", "Offer a course of classes.")
-    book_course = does(
-        bookings.book_course, inputs.BookCourseInput, "Booking", "Book every class of a course that is still to come."
+    update_course = does(courses.update_course, inputs.UpdateCourseInput, "Course", "Change a course.")
+    book_course = done_by(
+        book,
+        inputs.BookCourseInput,
+        "Booking",
+        "Book every class of a course that is still to come.",
+        verb="book_course",
+        quote=new_quote,
     )
-    grant_package = does(bookings.grant_package, inputs.GrantPackageInput, "Package", "Give a user a pack of credits.")
+    move_booking = done_by(
+        move,
+        inputs.MoveBookingInput,
+        "Booking",
+        "Change a confirmed booking for one of another course; the difference is charged or refunded.",
+        verb="move_booking",
+        whose=bookings.owner,
+        quote=new_quote,
+    )
+    cancel_booking = does(
+        cancellations.cancel_booking,
+        inputs.BookingInput,
+        "Booking",
+        "End a booking; credits and money come back as its course's policy says.",
+        verb="cancel_booking",
+        whose=bookings.owner,
+    )
+    delete_class_session = does(
+        cancellations.delete_class_session,
+        inputs.ClassSessionInput,
+        "ClassSession",
+        "Take a class out of its course; who booked it gets back what the course's policy says.",
+    )
+    join_waiting_list = does(
+        waiting.join_waiting_list, inputs.JoinWaitingListInput, "WaitingPlace", "Wait for a place on a full course."
+    )
+    leave_waiting_list = does(
+        waiting.leave_waiting_list,
+        inputs.LeaveWaitingListInput,
+        "WaitingPlace",
+        "Wait no longer; an offered place goes to the next.",
+        whose=waiting.whose,
+    )
+    mark_attendance = does(
+        attendances.mark_attendance, inputs.MarkAttendanceInput, "Attendance", "Say whether a person came to a class."
+    )
+    create_package_offer = does(
+        offers.create_package_offer, inputs.CreatePackageOfferInput, "PackageOffer", "Put a pack of credits on sale."
+    )
+    buy_package = does(
+        offers.buy_package,
+        inputs.BuyPackageInput,
+        "Package",
+        "Sell a pack of credits; it is empty until its money is in.",
+    )
+    grant_package = does(packages.grant_package, inputs.GrantPackageInput, "Package", "Give a user a pack of credits.")
 
     start_direct_debit = does(
         memberships.start_mandate,
@@ -141,7 +199,15 @@ class Mutation:
         "Ask for a membership's fee of one period by direct debit, once.",
         verb="collect_payment",
     )
-    retry_payment = does(payments.retry_payment, inputs.PaymentInput, "Payment", "Ask again for a failed fee.")
+    retry_payment = does(
+        payments.retry_payment, inputs.PaymentInput, "Payment", "Ask again for a failed fee or package."
+    )
+    refund_payment = does(
+        refunds.refund_payment,
+        inputs.RefundPaymentInput,
+        "Refund",
+        "Give back a part of a payment, or all that is left of it, the way it came.",
+    )
 
     create_payment_link = does(
         subscriptions.create_payment_link,

@@ -30,11 +30,12 @@ class UserError:
 
 @dataclass(slots=True)
 class Answer:
-    """What a mutation hands to its payload: ids of what to read anew, a fresh key's token, or refusals."""
+    """What a mutation hands to its payload: ids of what to read anew, a fresh key's token, a new quote, or refusals."""
 
     subject_id: UUID | None = None
     job_id: UUID | None = None
     token: str | None = None
+    quote: Any = None
     user_errors: list[UserError] = field(default_factory=list)
 
 

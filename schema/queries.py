@@ -6,6 +6,7 @@ from models.rules.states import Role
 from resolvers.reads.declare import Node, Where, all_rows, column, found, listed, looked_up, one, part
 from resolvers.reads.ids import known
 from schema.filters import UserBy
+from schema.types.decisions import explain, why_not
 from schema.types.quotes import booking_quotes, price_at
 
 _SUBJECT = Where("{row}.subject_id = {value}::uuid", known("*"))
@@ -44,6 +45,12 @@ class Query:
         resolver=booking_quotes,
         description="What each way of paying for a course would take, side by side; null where either is unknown.",
     )
+    explain = strawberry.field(
+        resolver=explain, description="Every decision about a thing, with the rules and figures that led to it."
+    )
+    why_not = strawberry.field(
+        resolver=why_not, description="Why a course cannot be booked in a way; null where either is unknown."
+    )
     centres = listed("Centre", "Centres.")
     course = found("Course", "A course.")
     courses = listed("Course", "Courses.")
@@ -51,6 +58,8 @@ class Query:
     bookings = listed("Booking", "Bookings.")
     package = found("Package", "A package of credits.")
     packages = listed("Package", "Packages of credits.")
+    package_offer = found("PackageOffer", "A pack of credits on sale.")
+    package_offers = listed("PackageOffer", "Packs of credits on sale.")
     invoice = found("Invoice", "A subscription invoice.")
     invoices = listed("Invoice", "Subscription invoices.")
     payment = found("Payment", "A payment.")

@@ -12,7 +12,12 @@ from resolvers.context import Info
 from resolvers.live import Happened, Topic, watch
 from resolvers.reads.declare import loaded, words
 
-words(Topic, "LiveTopic", "What events are about.", (f"Events about a {topic.value}." for topic in Topic))
+words(
+    Topic,
+    "LiveTopic",
+    "What events are about.",
+    (f"Events about a {topic.value.replace('_', ' ')}." for topic in Topic),
+)
 
 E = TypeVar("E", bound="LiveEvent")
 After = Annotated[
@@ -51,6 +56,13 @@ class BookingEvent(LiveEvent):
     booking = loaded("Booking", "The booking as it is now.", "subject")
 
 
+@strawberry.type(description="Something that happened on a waiting list.")
+class WaitingPlaceEvent(LiveEvent):
+    """A waiting place's event."""
+
+    waiting_place = loaded("WaitingPlace", "The place in line as it is now.", "subject")
+
+
 @strawberry.type(description="Something that happened to a payment.")
 class PaymentEvent(LiveEvent):
     """A payment's event."""
@@ -75,6 +87,7 @@ class JobEvent(LiveEvent):
 TOLD: dict[Topic, type[LiveEvent]] = {
     Topic.MEMBERSHIP: MembershipEvent,
     Topic.BOOKING: BookingEvent,
+    Topic.WAITING_LIST: WaitingPlaceEvent,
     Topic.PAYMENT: PaymentEvent,
     Topic.INVOICE: InvoiceEvent,
     Topic.JOB: JobEvent,
@@ -96,6 +109,10 @@ def _memberships(info: Info, membership_id: Only = None, after: After = None) ->
 
 def _bookings(info: Info, booking_id: Only = None, after: After = None) -> AsyncGenerator[BookingEvent, None]:
     return _one(Topic.BOOKING, BookingEvent, info, booking_id, after)
+
+
+def _waiting(info: Info, waiting_place_id: Only = None, after: After = None) -> AsyncGenerator[WaitingPlaceEvent, None]:
+    return _one(Topic.WAITING_LIST, WaitingPlaceEvent, info, waiting_place_id, after)
 
 
 def _payments(info: Info, payment_id: Only = None, after: After = None) -> AsyncGenerator[PaymentEvent, None]:
@@ -122,7 +139,12 @@ class Subscription:
         _memberships, description="Memberships start and move, their access tokens come and go."
     )
     booking_updated = strawberry.subscription(_bookings, description="Bookings are made, confirmed, released.")
-    payment_updated = strawberry.subscription(_payments, description="Payments fall due, are collected, fail.")
+    waiting_place_updated = strawberry.subscription(
+        _waiting, description="People join a waiting list, are offered a place, take it or do not."
+    )
+    payment_updated = strawberry.subscription(
+        _payments, description="Payments fall due, are collected, fail, are given back."
+    )
     invoice_updated = strawberry.subscription(
         _invoices, description="Invoices open, are allocated anew, billed off, shipped."
     )

@@ -11,7 +11,7 @@ from uuid import UUID
 import pytest
 from tortoise.connection import get_connections
 
-from models.actions import bookings, catalogue, courses, memberships, payments, users
+from models.actions import catalogue, courses, memberships, offers, packages, payments, users
 from models.actions.attendances import attendances_seen
 from models.actions.inbound import apply
 from models.actions.unit import PUBLISH
@@ -27,7 +27,7 @@ from models.tables.course import ClassSession, Course
 from models.tables.invoice import Allocation, AllocationShare, Invoice
 from models.tables.job import Job
 from models.tables.membership import Mandate, Membership, MembershipType, Subscription
-from models.tables.package import Package
+from models.tables.package import Package, PackageOffer
 from models.tables.payment import Payment
 from models.tables.pricing import PricingOption
 from models.tables.user import User
@@ -188,13 +188,25 @@ async def a_course(
 
 async def a_package(user: User, granted: int = 10, **options: Any) -> Package:
     """Credits of a user."""
-    return await bookings.grant_package(
+    return await packages.grant_package(
         user_id=user.id, name=a_name("Package"), granted=granted, acting=BY, at=NOW, **options
     )
 
 
+async def a_package_offer(price: int = 50_00, credits: int = 10, **options: Any) -> PackageOffer:  # noqa: A002
+    """A pack of credits on sale."""
+    return await offers.create_package_offer(
+        name=a_name("Pack"),
+        pricing_option_id=(await an_option(price)).id,
+        credits=credits,
+        acting=BY,
+        at=NOW,
+        **options,
+    )
+
+
 async def a_membership_type(
-    *, price: int = 35_00, integration: Integration = Integration.COURSEPRO_COURSE
+    *, price: int = 35_00, integration: Integration = Integration.COURSEPRO_COURSE, **options: Any
 ) -> tuple[MembershipType, PricingOption]:
     """A monthly membership with its price."""
     option = await an_option(price, frequency=Frequency.RECURRING)
@@ -205,6 +217,7 @@ async def a_membership_type(
         pricing_option_ids=[option.id],
         acting=BY,
         at=NOW,
+        **options,
     )
     return kind, option
 
@@ -229,10 +242,10 @@ async def a_mandate(user: User, status: MandateStatus = MandateStatus.ACTIVE) ->
     return await Mandate.get(id=mandate.id)
 
 
-async def a_membership(user: User | None = None, *, starts_on: date | None = None) -> Membership:
+async def a_membership(user: User | None = None, *, starts_on: date | None = None, **options: Any) -> Membership:
     """An active membership paid by direct debit: 35.00 a month."""
     user = user or await a_user()
-    kind, option = await a_membership_type()
+    kind, option = await a_membership_type(**options)
     return await memberships.start_membership(
         user_id=user.id,
         membership_type_id=kind.id,

@@ -2,11 +2,12 @@
 
 from models.actions.unit import PUBLISH
 from models.rules.events import REACTIONS
-from workers.jobs import invoices, memberships, news, payments
+from workers.jobs import courses, invoices, memberships, news, packages, payments
 from workers.work import Handler
 
 HANDLERS: dict[str, Handler] = {
     "accounting.ship_invoice": invoices.ship_to_books,
+    "courses.lapse_offers": courses.lapse_offers,
     "courses.push_membership": memberships.push,
     "inbox.apply": news.apply_webhook,
     "invoices.bill_off_due": invoices.bill_off_due,
@@ -15,8 +16,13 @@ HANDLERS: dict[str, Handler] = {
     "memberships.move_due": memberships.move_due,
     "mandates.start": memberships.start_mandate,
     "notifications.payment_failed": news.payment_failed,
+    "notifications.place_offered": news.place_offered,
+    "packages.expire": packages.expire,
+    "packages.grant_period": packages.grant_period,
+    "packages.grant_to_membership": packages.grant_to_membership,
     "payments.ask": payments.ask,
     "payments.collect": payments.collect,
+    "payments.refund": payments.refund,
     "payments.retry": payments.retry,
     "practice.poll": invoices.read_practice,
     "practice.ship_invoice": invoices.ship_to_practice,
@@ -25,8 +31,11 @@ HANDLERS: dict[str, Handler] = {
 }
 
 RECURRING: dict[str, float] = {  # kind -> seconds between two runs
+    "courses.lapse_offers": 30.0,
     "invoices.bill_off_due": 5.0,
     "memberships.move_due": 60.0,
+    "packages.expire": 60.0,
+    "packages.grant_period": 60.0,
     "payments.ask": 15.0,
     "practice.poll": 5.0,
 }

@@ -1,31 +1,18 @@
-"""GoCardless's API for one creditor: mandates by a hosted page, one-off payments on them.
+"""GoCardless's API for one creditor: mandates by a hosted page, one-off payments on them, and their refunds."""
 
-The official library is synchronous: every call runs in a thread, of which this client has its own few. Cancelling does
-not stop a call that has begun; the idempotency key, ours and stored before, is what makes that harmless.
-"""
-
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from datetime import date
-from functools import partial
-from typing import Any, TypeVar
 from uuid import UUID, uuid4
 
-import anyio
-import anyio.to_thread
-from gocardless_pro import Client
-
-from integrations.gocardless.errors import RAISED, Conflict, mapped
-from integrations.http import ANSWER_SECONDS, CONNECT_SECONDS, Effect
-from models.ports import Collected, Collection, MandateRequest, Refused
-from models.rules.states import PaymentOutcome
+from integrations.gocardless.calls import Calls, Json, keyed
+from integrations.gocardless.errors import Conflict
+from integrations.http import ANSWER_SECONDS
+from models.ports import Collected, Collection, MandateRequest, Refunded, RefundOrder, Refused
+from models.rules.states import PaymentOutcome, RefundOutcome
 
 API_BASE = "https://api.gocardless.com"
-THREADS = 8
-MOST_ON_A_PAGE = 500
 MOST_METADATA = 3
 LONGEST_DESCRIPTION = 100
-Json = dict[str, Any]
-T = TypeVar("T")
 
 SCHEMES = {
     "AUD": "becs",
@@ -50,6 +37,17 @@ OUTCOMES: dict[str, PaymentOutcome | None] = {
     "failed": PaymentOutcome.FAILED,
     "charged_back": PaymentOutcome.CHARGED_BACK,
 }
+# Status of a refund -> what it means.
+REFUNDS: dict[str, RefundOutcome] = {
+    "created": RefundOutcome.SUBMITTED,
+    "pending_submission": RefundOutcome.SUBMITTED,
+    "submitted": RefundOutcome.SUBMITTED,
+    "paid": RefundOutcome.SUCCEEDED,
+    "cancelled": RefundOutcome.FAILED,
+    "failed": RefundOutcome.FAILED,
+    "bounced": RefundOutcome.FAILED,
+    "funds_returned": RefundOutcome.FAILED,
+}
 # An earlier attempt that is over gives way to one that is not, where a payment was made twice.
 OVER = frozenset({"cancelled", "customer_approval_denied", "failed"})
 # Outcome -> the actions of the events that tell why.
@@ -60,7 +58,7 @@ TELLING: dict[PaymentOutcome | None, frozenset[str]] = {
 }
 
 
-class DirectDebits:
+class DirectDebits(Calls):
     """PaymentGateway and MandateGateway of one GoCardless creditor."""
 
     def __init__(
@@ -72,14 +70,8 @@ class DirectDebits:
         answer_seconds: float = ANSWER_SECONDS,
     ) -> None:
         """Access token, address of the API (no path), where a payer returns to, seconds to wait for an answer."""
-        self._api = Client(
-            access_token=access_token,
-            base_url=api_base,
-            timeout=(CONNECT_SECONDS, answer_seconds),
-            raise_on_idempotency_conflict=True,
-        )
+        super().__init__(access_token, api_base=api_base, answer_seconds=answer_seconds)
         self._redirect_uri = redirect_uri
-        self._threads = anyio.CapacityLimiter(THREADS)
 
     async def close(self) -> None:
         """Nothing is kept open: the library connects anew for every call."""
@@ -100,7 +92,7 @@ class DirectDebits:
             "currency": order.currency,
             "charge_date": max(order.charge_on, date.fromisoformat(first) if first else order.charge_on).isoformat(),
             "description": order.description[:LONGEST_DESCRIPTION],
-            "metadata": _metadata(payment_id=str(order.payment_id), more=order.metadata),
+            "metadata": _metadata("payment_id", order.payment_id, order.metadata),
             "links": {"mandate": order.mandate},
         }
         made = await self._create(self._api.payments.create, self.payment, params, order.key)
@@ -131,8 +123,36 @@ class DirectDebits:
         payment = await self.payment(reference)
         if payment["status"] != "failed":
             return collected(payment)
-        again = await self._write(self._api.payments.retry, reference, headers=_headers(key))
+        again = await self._write(self._api.payments.retry, reference, headers=keyed(key))
         return collected(again.attributes)
+
+    async def refund(self, order: RefundOrder) -> Refunded:
+        """Give money back; GoCardless refuses where it counts other refunds of the payment than we do.
+
+        Raises Refused (IDEMPOTENCY_CONFLICT where the key stands for another refund), Unavailable, OutcomeUnknown.
+        """
+        params = {
+            "amount": order.amount,
+            "total_amount_confirmation": order.refunded_so_far + order.amount,
+            "links": {"payment": order.payment_reference},
+            "metadata": _metadata("refund_id", order.refund_id, order.metadata),
+        }
+        made = await self._create(self._api.refunds.create, self.refund_now, params, order.key)
+        links, told = made.get("links") or {}, made.get("metadata") or {}
+        found = (made["amount"], links.get("payment"), told.get("refund_id"))
+        if found != (order.amount, order.payment_reference, str(order.refund_id)):
+            raise Refused(f"The key {order.key} stands for another refund.", code="IDEMPOTENCY_CONFLICT")
+        return refunded(made)
+
+    async def find_refund(self, order: RefundOrder) -> Refunded | None:
+        """The payment's refund with our refund's id. Raises Refused, Unavailable."""
+        listed = await self._read(self._all, self._api.refunds, {"payment": order.payment_reference})
+        made = [one for one in listed if (one.get("metadata") or {}).get("refund_id") == str(order.refund_id)]
+        return refunded(made[0]) if made else None
+
+    async def refund_status(self, reference: str) -> Refunded:
+        """What became of a refund. Raises Refused, Unavailable."""
+        return refunded(await self.refund_now(reference))
 
     # -- MandateGateway ----------------------------------------------------------------------------------------------
 
@@ -172,9 +192,9 @@ class DirectDebits:
         """A flow can be neither read nor found again, and costs nothing: where the key was used, make another."""
         create = self._api.billing_request_flows.create
         try:
-            made = await self._write(create, params=page, headers=_headers(key))
+            made = await self._write(create, params=page, headers=keyed(key))
         except Conflict:
-            made = await self._write(create, params=page, headers=_headers(f"{key}:{uuid4()}"))
+            made = await self._write(create, params=page, headers=keyed(f"{key}:{uuid4()}"))
         found: Json = made.attributes
         return found
 
@@ -183,6 +203,10 @@ class DirectDebits:
     async def payment(self, reference: str) -> Json:
         """Id -> the payment as it is now."""
         return await self._fetch(self._api.payments.get, reference)
+
+    async def refund_now(self, reference: str) -> Json:
+        """Id -> the refund as it is now."""
+        return await self._fetch(self._api.refunds.get, reference)
 
     async def mandate(self, reference: str) -> Json:
         """Id -> the mandate as it is now."""
@@ -200,52 +224,16 @@ class DirectDebits:
         found: Json = next((one.get("details") or {} for one in told if one["action"] in TELLING[outcome]), {})
         return found
 
-    # -- the library's edge ------------------------------------------------------------------------------------------
-
-    async def _create(self, create: Any, fetch: Any, params: Json, key: str) -> Json:
-        """Create under our key -> the object; the one made before where the key was used already."""
-        try:
-            made = await self._write(create, params=params, headers=_headers(key))
-        except Conflict as known:
-            found: Json = await fetch(known.conflicting_resource_id)
-            return found
-        fresh: Json = made.attributes
-        return fresh
-
-    async def _fetch(self, get: Any, reference: str) -> Json:
-        found: Json = (await self._read(get, reference)).attributes
-        return found
-
-    @staticmethod
-    def _all(service: Any, params: Json) -> list[Json]:
-        """Every object of every page, newest first; for use inside a thread."""
-        found: list[Json] = []
-        after: str | None = None
-        while True:
-            page = service.list(params={**params, "limit": MOST_ON_A_PAGE} | ({"after": after} if after else {}))
-            found += [one.attributes for one in page.records]
-            after = page.after
-            if not after:
-                return found
-
-    async def _read(self, call: Callable[..., T], *args: Any) -> T:
-        return await self._in_thread(Effect.READ, partial(call, *args))
-
-    async def _write(self, call: Any, *args: Any, **kwargs: Any) -> Any:
-        return await self._in_thread(Effect.WRITE, partial(call, *args, **kwargs))
-
-    async def _in_thread(self, effect: Effect, call: Callable[[], T]) -> T:
-        try:
-            return await anyio.to_thread.run_sync(call, limiter=self._threads)
-        except Conflict:
-            raise
-        except RAISED as error:
-            raise mapped(error, effect) from error
-
 
 def collected(payment: Json, cause: str | None = None) -> Collected:
     """A payment -> what the port tells of it."""
     return Collected(payment["id"], OUTCOMES.get(payment["status"]), cause)
+
+
+def refunded(refund: Json) -> Refunded:
+    """A refund -> what the port tells of it; where it failed, its status says how."""
+    outcome = REFUNDS.get(refund["status"])
+    return Refunded(refund["id"], outcome, refund["status"] if outcome is RefundOutcome.FAILED else None)
 
 
 def _identity(payment: Json) -> tuple[int, str, str | None, str | None]:
@@ -254,11 +242,7 @@ def _identity(payment: Json) -> tuple[int, str, str | None, str | None]:
     return payment["amount"], payment["currency"], mandate, (payment.get("metadata") or {}).get("payment_id")
 
 
-def _metadata(payment_id: str, more: Mapping[str, str]) -> dict[str, str]:
+def _metadata(name: str, our_id: UUID, more: Mapping[str, str]) -> dict[str, str]:
     """Our id first: GoCardless keeps three entries."""
-    others = [entry for entry in more.items() if entry[0] != "payment_id"]
-    return {"payment_id": payment_id, **dict(others[: MOST_METADATA - 1])}
-
-
-def _headers(key: str) -> dict[str, str]:
-    return {"Idempotency-Key": key}
+    others = [entry for entry in more.items() if entry[0] != name]
+    return {name: str(our_id), **dict(others[: MOST_METADATA - 1])}

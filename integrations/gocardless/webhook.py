@@ -13,7 +13,7 @@ from typing import Any
 
 import structlog
 
-from integrations.gocardless.client import OUTCOMES, TELLING, DirectDebits
+from integrations.gocardless.client import OUTCOMES, TELLING, DirectDebits, refunded
 from models.ports import BadSignature, ReceivedEvent
 from models.rules.facts import (
     Fact,
@@ -24,6 +24,7 @@ from models.rules.facts import (
     PaymentPaidOut,
     PaymentSubmitted,
     PaymentSucceeded,
+    RefundFact,
 )
 from models.rules.states import MandateStatus, PaymentOutcome, Provider
 
@@ -111,6 +112,31 @@ class DirectDebitWebhooks:
             will_attempt_retry=details.get("will_attempt_retry") is True,
         )
 
+    async def refund(self, event: Json, _action: str) -> Fact | None:
+        """An event of a refund -> how it stands; None for one of others' payments, or of no payment."""
+        refund = await self._debits.refund_now(event["links"]["refund"])
+        of = (refund.get("links") or {}).get("payment")
+        known = refunded(refund)
+        if of is None or known.outcome is None:
+            return None
+        payment = await self._debits.payment(of)
+        ours = (refund.get("metadata") or {}).get("refund_id")
+        payment_id = (payment.get("metadata") or {}).get("payment_id")
+        if ours is None and payment_id is None:
+            return None
+        return RefundFact(
+            outcome=known.outcome,
+            refund_reference=ours,
+            payment_reference=payment_id,
+            provider=WHO,
+            external_id=refund["id"],
+            payment_external_id=of,
+            amount=refund["amount"],
+            currency=refund["currency"],
+            occurred_at=_occurred_at(event),
+            cause=known.failure,
+        )
+
     async def mandate(self, event: Json, _action: str) -> Fact | None:
         """An event of a mandate -> how it stands."""
         return await self._mandate(event["links"]["mandate"], event)
@@ -155,6 +181,7 @@ Translate = Callable[[DirectDebitWebhooks, Json, str], Awaitable[Fact | None]]
 # (resource type, action; * for any) -> who translates it; nobody cares about the others.
 TRANSLATE: dict[tuple[str, str], Translate] = {
     ("payments", "*"): DirectDebitWebhooks.payment,
+    ("refunds", "*"): DirectDebitWebhooks.refund,
     ("mandates", "*"): DirectDebitWebhooks.mandate,
     ("billing_requests", "fulfilled"): DirectDebitWebhooks.fulfilled,
 }

@@ -10,8 +10,8 @@ import stripe
 
 from integrations.http import ANSWER_SECONDS, CONNECT_SECONDS, Effect
 from integrations.stripe.errors import answered, decline_code, failed_intent
-from models.ports import Collected, Collection, Refused
-from models.rules.states import PaymentOutcome
+from models.ports import Collected, Collection, Refunded, RefundOrder, Refused
+from models.rules.states import PaymentOutcome, RefundOutcome
 
 API_BASE = "https://api.stripe.com"
 READ_RETRIES = 2
@@ -27,6 +27,14 @@ OUTCOMES: dict[str, PaymentOutcome | None] = {
     "requires_action": PaymentOutcome.FAILED,  # the payer would have to be present
     "requires_payment_method": PaymentOutcome.FAILED,
     "canceled": PaymentOutcome.CANCELLED,
+}
+# Status of a refund -> what it means.
+REFUNDS: dict[str, RefundOutcome] = {
+    "pending": RefundOutcome.SUBMITTED,
+    "requires_action": RefundOutcome.SUBMITTED,  # the payer has to say where to
+    "succeeded": RefundOutcome.SUCCEEDED,
+    "failed": RefundOutcome.FAILED,
+    "canceled": RefundOutcome.FAILED,
 }
 # Of several intents for one payment the one nearest to money counts.
 NEAREST = ("succeeded", "processing", "requires_capture", "requires_action", "requires_confirmation")
@@ -106,6 +114,28 @@ class StripeAccount:
             reference, {"payment_method": card, "off_session": True}, {"idempotency_key": key}
         )
         return await self._charged(confirm)
+
+    async def refund(self, order: RefundOrder) -> Refunded:
+        """Give money back to the card it came from. Raises Refused, Unavailable, OutcomeUnknown."""
+        params: stripe.params.RefundCreateParams = {
+            "payment_intent": order.payment_reference,
+            "amount": order.amount,
+            "metadata": {**order.metadata, "refund_id": str(order.refund_id)},
+        }
+        made = self._client.v1.refunds.create_async(params, {"idempotency_key": order.key})
+        return refunded(plain(await answered(made, Effect.WRITE)))
+
+    async def find_refund(self, order: RefundOrder) -> Refunded | None:
+        """The payment intent's refund with our refund's id. Raises Refused, Unavailable."""
+        of: stripe.params.RefundListParams = {"payment_intent": order.payment_reference, "limit": MOST_ON_A_PAGE}
+        async for one in self.listed(lambda options: self._client.v1.refunds.list_async(of, options)):
+            if (one.get("metadata") or {}).get("refund_id") == str(order.refund_id):
+                return refunded(one)
+        return None
+
+    async def refund_status(self, reference: str) -> Refunded:
+        """What became of a refund. Raises Refused, Unavailable."""
+        return refunded(await self.fetch(self._client.v1.refunds.retrieve_async, reference))
 
     # -- SubscriptionSeller ------------------------------------------------------------------------------------------
 
@@ -206,6 +236,13 @@ def collected(intent: Json) -> Collected:
     outcome = OUTCOMES.get(intent["status"])
     failed = outcome is PaymentOutcome.FAILED
     return Collected(intent["id"], outcome, failure(intent) if failed else None)
+
+
+def refunded(refund: Json) -> Refunded:
+    """A refund -> what the port tells of it."""
+    outcome = REFUNDS.get(refund["status"])
+    failed = outcome is RefundOutcome.FAILED
+    return Refunded(refund["id"], outcome, (refund.get("failure_reason") or refund["status"]) if failed else None)
 
 
 def failure(intent: Json) -> str | None:

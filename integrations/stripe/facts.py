@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 
 import structlog
 
-from integrations.stripe.client import failure
+from integrations.stripe.client import failure, refunded
 from models.rules.facts import (
     CheckoutCompleted,
     InvoiceLineSeen,
@@ -21,6 +21,7 @@ from models.rules.facts import (
     PaymentFailed,
     PaymentSubmitted,
     PaymentSucceeded,
+    RefundFact,
     SubscriptionSeen,
 )
 from models.rules.invoicing import Period
@@ -73,6 +74,28 @@ def dispute(disputed: Json, intent: Json, occurred_at: datetime) -> PaymentCharg
         external_id=intent["id"],
         occurred_at=occurred_at,
         cause=None if won else disputed.get("reason"),
+    )
+
+
+def refund(made: Json, occurred_at: datetime) -> RefundFact | None:
+    """A refund with its payment intent expanded -> how it stands; None for one of others' payments."""
+    intent = made.get("payment_intent") or {}
+    ours = (made.get("metadata") or {}).get("refund_id")
+    payment_id = (intent.get("metadata") or {}).get("payment_id")
+    known = refunded(made)
+    if (ours is None and payment_id is None) or known.outcome is None:
+        return None
+    return RefundFact(
+        outcome=known.outcome,
+        refund_reference=ours,
+        payment_reference=payment_id,
+        provider=WHO,
+        external_id=made["id"],
+        payment_external_id=intent["id"],
+        amount=made["amount"],
+        currency=made["currency"].upper(),
+        occurred_at=occurred_at,
+        cause=known.failure,
     )
 
 

@@ -107,9 +107,10 @@ class StripeWebhooks:
         return await self.invoice(facts.reference(made["invoice"]) or "", occurred_at)
 
     async def refund(self, object_id: str, occurred_at: datetime) -> Sequence[Fact | None]:
-        """Refund -> how the invoices it was paid back of stand."""
-        refund = await self._account.fetch(self._account.v1.refunds.retrieve_async, object_id)
-        return await self._invoices_of(refund, occurred_at)
+        """Refund -> how it stands where it is of a payment of ours, and how the invoices it was paid back of stand."""
+        v1 = self._account.v1
+        refund = await self._account.fetch(v1.refunds.retrieve_async, object_id, expand=["payment_intent"])
+        return [facts.refund(refund, occurred_at), *await self._invoices_of(refund, occurred_at)]
 
     async def charge(self, object_id: str, occurred_at: datetime) -> Sequence[Fact | None]:
         """Charge -> how the invoices it paid stand."""

@@ -5,8 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
-from models.actions.bookings import explained
-from models.actions.unit import Unit
+from models.actions.unit import Unit, plain
 from models.actions.users import linked
 from models.rules import invoicing
 from models.rules.events import InvoiceReallocated
@@ -174,7 +173,7 @@ async def _write_version(work: Unit, invoice: Invoice, kept: Sequence[invoicing.
         kind=allocation.kind,
         amount=total,
         currency=invoice.currency,
-        because=explained(allocation.because),
+        because=plain(allocation.because),
     )
     await AllocationShare.bulk_create(
         [

@@ -1,4 +1,4 @@
-"""Who is in which class of the practice system; every change spreads the invoices it touches anew."""
+"""Who is in which class, as the practice system or our desk marks it; each change spreads the invoices it touches."""
 
 from collections import defaultdict
 from collections.abc import Sequence
@@ -9,10 +9,13 @@ from models.actions import allocations
 from models.actions.transaction import repeated
 from models.actions.unit import Unit, unit
 from models.actions.users import user_of
+from models.rules.attendance import check_mark, check_ours
 from models.rules.facts import AttendanceSeen
+from models.rules.invoicing import Mark
+from models.rules.refusals import Code, Refusal
 from models.rules.states import AttendanceSource, Provider, ShipmentState
 from models.tables.centre import Centre
-from models.tables.course import Attendance, ClassSession
+from models.tables.course import Attendance, ClassSession, Course
 from models.tables.invoice import AllocationShare, Shipment
 from models.tables.membership import ClassType
 
@@ -29,6 +32,28 @@ async def attendances_seen(facts: Sequence[AttendanceSeen], *, acting: str, at: 
         for user_id in sorted(changed):
             await allocations.reallocate_around(work, user_id, sorted(changed[user_id]))
     return sum(differed)
+
+
+@repeated
+async def mark_attendance(attendance_id: UUID, mark: Mark, *, acting: str, at: datetime) -> Attendance:
+    """Write whether a person came to a class of ours; invoices follow in the same transaction.
+
+    Raises Refusal NOT_FOUND, OWNED_BY_COURSEPRO, OWNED_BY_NOOKAL, INVALID_INPUT.
+    """
+    async with unit(acting=acting, at=at) as work:
+        seat = await Attendance.filter(id=attendance_id).select_for_update().first()
+        if seat is None:
+            raise Refusal(Code.NOT_FOUND, field=("attendanceId",))
+        session = await ClassSession.get(id=seat.class_session_id)
+        course = await Course.get_or_none(id=session.course_id) if session.course_id else None
+        check_ours(seat.source, session.source, course.owner if course else None)
+        check_mark(seat.mark, mark, session.starts_at, session.deleted_at is not None, at)
+        if seat.mark is not mark:
+            before, seat.mark = seat.mark, mark
+            await seat.save(update_fields=["mark"])
+            work.audit("mark_attendance", seat, before={"mark": before}, after={"mark": mark})
+            await allocations.reallocate_around(work, seat.user_id, [session.starts_at])
+    return seat
 
 
 async def _mirror(work: Unit, fact: AttendanceSeen, changed: defaultdict[UUID, set[datetime]]) -> bool:

@@ -1,56 +1,31 @@
 """Booking every class of a course, at the price the rules decide, with credits that cannot leak (R113-R142)."""
 
-from dataclasses import dataclass
+from collections.abc import Iterable
 from datetime import datetime
-from typing import Any
 from uuid import UUID
 
-from models.actions.catalogue import course_price
+from models.actions import waiting
+from models.actions.quotes import Held, Quoted, agreed, hold
+from models.actions.returns import repay
 from models.actions.transaction import repeated
-from models.actions.unit import Unit, unit
+from models.actions.unit import Unit, plain, unit
 from models.actions.users import linked
-from models.rules import booking as rules
-from models.rules.booking import ClassState, Method, Quote, Session, SettledBy, Timetable
-from models.rules.events import BookingConfirmed, BookingMade, BookingReleased, PaymentDue
-from models.rules.explain import Step
-from models.rules.invoicing import Mark
-from models.rules.lifecycle import STANDING
-from models.rules.money import Money
+from models.rules.booking import ClassState, Method, Quote, SettledBy
+from models.rules.events import BookingConfirmed, BookingMade, PaymentDue
 from models.rules.refusals import Code, Refusal
-from models.rules.states import AttendanceSource, BookingStatus, Owner, PaymentPurpose, Provider
-from models.tables.booking import Booking
-from models.tables.course import Attendance, ClassSession, Course
-from models.tables.membership import ClassType, Membership
-from models.tables.package import CreditEntry, Package
+from models.rules.states import (
+    AttendanceSource,
+    BookingStatus,
+    Owner,
+    PaymentPurpose,
+    Provider,
+)
+from models.tables.booking import Booking, BookingLine
+from models.tables.course import Attendance, Course
+from models.tables.package import CreditEntry
 from models.tables.payment import Payment
 from models.tables.row import new_id
 from models.tables.user import User
-
-LIVE = (BookingStatus.AWAITING_PAYMENT, BookingStatus.CONFIRMED)
-
-
-@dataclass(frozen=True, slots=True)
-class Held:
-    """A course as a booking sees it: its price, its classes, and the credits the student could draw."""
-
-    course: Course
-    price: Money
-    sessions: tuple[Session, ...]
-    package: Package | None
-    credits: int
-
-    def timetable(self, at: datetime) -> Timetable:
-        """The classes as they stand at an instant."""
-        return rules.timetable(self.sessions, at)
-
-    def quote(self, method: Method, at: datetime) -> Quote:
-        """What the rules say. Raises Refusal."""
-        quote = rules.quote(
-            self.price, self.course.pricing, self.sessions, at, method, self.credits, self.course.per_class_basis
-        )
-        if quote.credits:
-            rules.check_valid_through(self.timetable(at), method, self.package.valid_until if self.package else None)
-        return quote
 
 
 @repeated
@@ -62,152 +37,161 @@ async def book_course(
     acting: str,
     at: datetime,
     package_id: UUID | None = None,
+    quoted: Quoted | None = None,
 ) -> Booking:
     """(student, course, way of paying) -> the booking: confirmed where nothing is owed, else awaiting its payment.
 
-    Credits are drawn and the charge is written in the same transaction. Raises Refusal NOT_FOUND, OWNED_BY_COURSEPRO,
-    ALREADY_BOOKED, COURSE_FULL, PACKAGE_REQUIRED, PACKAGE_NOT_VALID, MEMBERSHIP_REQUIRED, NO_CARD_ON_FILE and those
-    of `rules.booking.quote`.        Source: Groovio, all scenarios
+    Credits are drawn and the charge is written in the same transaction. With `package_id` credits come from that
+    package alone, with `quoted` what was quoted is taken or nothing. Raises Refusal NOT_FOUND, OWNED_BY_COURSEPRO,
+    ALREADY_BOOKED, COURSE_FULL, PACKAGE_NOT_VALID, MEMBERSHIP_REQUIRED, NO_CARD_ON_FILE, those of
+    `rules.booking.quote`, and NotAsQuoted.        Source: Groovio, all scenarios
     """
     async with unit(acting=acting, at=at) as work:
-        course = await Course.filter(id=course_id).select_for_update().first()
-        if course is None:
-            raise Refusal(Code.NOT_FOUND, field=("courseId",))
-        if not await User.exists(id=user_id):
-            raise Refusal(Code.NOT_FOUND, field=("userId",))
-        if course.owner is Owner.COURSEPRO:
-            raise Refusal(Code.OWNED_BY_COURSEPRO, field=("courseId",))
-        await _check_place(course, user_id)
-        held = await hold(course, user_id, method, package_id, at)
-        quote = held.quote(method, at)
-        booking = await Booking.create(
-            course_id=course.id,
-            user_id=user_id,
-            method=method,
-            status=BookingStatus.AWAITING_PAYMENT if quote.charge.minor_units else BookingStatus.CONFIRMED,
-            credits=quote.credits,
-            charge=quote.charge.minor_units,
-            currency=quote.charge.currency,
-            because=explained(quote.because),
-        )
-        await _draw(held, booking, quote)
-        await _seat(held, booking, at)
-        work.audit(
-            "book_course", booking, after={"credits": quote.credits, "charge": booking.charge}, because=booking.because
-        )
-        work.emit(BookingMade(booking_id=booking.id, user_id=user_id))
-        if quote.charge.minor_units:
-            await _charge(work, booking)
-        else:
-            work.emit(BookingConfirmed(booking_id=booking.id, user_id=user_id))
+        (course,) = await lock_courses(course_id)
+        held = await _admitted(course, user_id, method, package_id, at, lock=True)
+        quote = agreed(held, user_id, method, package_id, at, quoted)
+        return await book(work, held, user_id, method, quote)
+
+
+async def rehearse(
+    *, user_id: UUID, course_id: UUID, method: Method, at: datetime, package_id: UUID | None = None
+) -> Quote:
+    """What `book_course` would take now, with nothing held or written. Raises the Refusal it would raise."""
+    course = await Course.get_or_none(id=course_id)
+    if course is None:
+        raise Refusal(Code.NOT_FOUND, field=("courseId",))
+    check_owner(course)
+    quote = (await _admitted(course, user_id, method, package_id, at, lock=False)).quote(method, at)
+    if quote.charge.minor_units:
+        await _check_card(user_id)
+    return quote
+
+
+async def _admitted(
+    course: Course, user_id: UUID, method: Method, package_id: UUID | None, at: datetime, *, lock: bool
+) -> Held:
+    if not await User.exists(id=user_id):
+        raise Refusal(Code.NOT_FOUND, field=("userId",))
+    await waiting.check_place(course, user_id, at)
+    return await hold(course, user_id, method, package_id, at, lock=lock)
+
+
+def check_owner(course: Course) -> None:
+    """Refuse courses that are only mirrored here: OWNED_BY_COURSEPRO."""
+    if course.owner is Owner.COURSEPRO:
+        raise Refusal(Code.OWNED_BY_COURSEPRO, field=("courseId",))
+
+
+async def _check_card(user_id: UUID) -> None:
+    if await linked(user_id, Provider.STRIPE, "payment_method") is None:
+        raise Refusal(Code.NO_CARD_ON_FILE, field=("userId",))
+
+
+async def known_booking(booking_id: UUID) -> Booking:
+    """A booking. Raises Refusal NOT_FOUND."""
+    booking = await Booking.get_or_none(id=booking_id)
+    if booking is None:
+        raise Refusal(Code.NOT_FOUND, field=("bookingId",))
     return booking
 
 
-async def _check_place(course: Course, user_id: UUID) -> None:
-    live = Booking.filter(course_id=course.id, status__in=LIVE)
-    if await live.filter(user_id=user_id).exists():
-        raise Refusal(Code.ALREADY_BOOKED, field=("courseId",))
-    if await live.count() >= course.capacity:
-        raise Refusal(Code.COURSE_FULL, field=("courseId",))
+async def owner(booking_id: UUID) -> UUID | None:
+    """Whose booking it is; None for an unknown one."""
+    booking = await Booking.get_or_none(id=booking_id)
+    return booking.user_id if booking else None
 
 
-async def hold(course: Course, user_id: UUID, method: Method, package_id: UUID | None, at: datetime) -> Held:
-    """The course's price and classes, and the credits `method` may draw, their package locked in a transaction.
+async def lock_courses(*course_ids: UUID) -> list[Course]:
+    """The courses, held until the transaction ends and in the order asked for. Raises Refusal."""
+    rows = {row.id: row for row in await Course.filter(id__in=course_ids).select_for_update().order_by("id")}
+    for course_id in course_ids:
+        if course_id not in rows:
+            raise Refusal(Code.NOT_FOUND, field=("courseId",))
+        check_owner(rows[course_id])
+    return [rows[course_id] for course_id in course_ids]
 
-    Raises Refusal PACKAGE_REQUIRED, PACKAGE_NOT_VALID, MEMBERSHIP_REQUIRED.
-    """
-    amount, currency = await course_price(course, on=at.date())
-    rows = await ClassSession.filter(course_id=course.id).order_by("starts_at", "id")
-    package = await _package(course, user_id, method, package_id, at)
-    return Held(
-        course,
-        Money(amount, currency),
-        tuple(Session(row.id, row.starts_at, row.deleted_at is not None) for row in rows),
-        package,
-        await balance(package.id) if package else 0,
+
+async def book(
+    work: Unit,
+    held: Held,
+    user_id: UUID,
+    method: Method,
+    quote: Quote,
+    *,
+    moved_from: Booking | None = None,
+    carried: int = 0,
+) -> Booking:
+    """Write a booking of these terms: its lines, its credits, its seats, and the charge that nothing carried covers."""
+    owed = quote.charge.minor_units - carried
+    booking = await Booking.create(
+        course_id=held.course.id,
+        user_id=user_id,
+        moved_from_id=moved_from.id if moved_from else None,
+        method=method,
+        status=BookingStatus.AWAITING_PAYMENT if owed else BookingStatus.CONFIRMED,
+        credits=quote.credits,
+        charge=quote.charge.minor_units,
+        carried=carried,
+        currency=quote.charge.currency,
+        because=plain(quote.because),
     )
-
-
-async def _package(
-    course: Course, user_id: UUID, method: Method, package_id: UUID | None, at: datetime
-) -> Package | None:
-    if method is Method.PAYMENT:
-        return None
-    if method is Method.MEMBERSHIP:
-        return await _membership_credits(course, user_id, at)
-    if package_id is None:
-        raise Refusal(Code.PACKAGE_REQUIRED, field=("packageId",))
-    package = await Package.filter(id=package_id, user_id=user_id).select_for_update().first()
-    if package is None or package.membership_id is not None or not _valid(package, at):
-        raise Refusal(Code.PACKAGE_NOT_VALID, field=("packageId",))
-    if package.class_type_id not in (None, course.class_type_id):
-        raise Refusal(Code.PACKAGE_NOT_VALID, "It is for another kind of class.", field=("packageId",))
-    return package
-
-
-async def _membership_credits(course: Course, user_id: UUID, at: datetime) -> Package:
-    """The credits for this kind of class of the student's standing memberships that end first and are not spent."""
-    packages = await Package.filter(user_id=user_id, membership_id__not_isnull=True).select_for_update().order_by("id")
-    standing = {row.id for row in await Membership.filter(user_id=user_id) if STANDING[row.status].enters}
-    usable = [
-        row
-        for row in packages
-        if row.membership_id in standing and _valid(row, at) and row.class_type_id in (None, course.class_type_id)
-    ]
-    if not usable:
-        raise Refusal(Code.MEMBERSHIP_REQUIRED)
-    held = {row.id: await balance(row.id) for row in usable}
-    return min(usable, key=lambda row: (held[row.id] == 0, row.valid_until is None, row.valid_until or at, row.id))
-
-
-def _valid(package: Package, at: datetime) -> bool:
-    return package.valid_from <= at and (package.valid_until is None or at < package.valid_until)
-
-
-async def balance(package_id: UUID) -> int:
-    """The credits left in a package: the sum of its entries."""
-    deltas: list[int] = await CreditEntry.filter(package_id=package_id).values_list("delta", flat=True)  # type: ignore[assignment]  # flat
-    return sum(deltas)
-
-
-async def _draw(held: Held, booking: Booking, quote: Quote) -> None:
-    if held.package is not None:
-        await CreditEntry.bulk_create(
-            [
-                CreditEntry(
-                    package_id=held.package.id,
-                    booking_id=booking.id,
-                    class_session_id=line.session_id,
-                    delta=-1,
-                    reason="BOOKING",
-                )
-                for line in quote.lines
-                if line.settled_by is SettledBy.CREDIT
-            ]
+    await BookingLine.bulk_create(
+        BookingLine(
+            booking_id=booking.id,
+            class_session_id=line.session_id,
+            state=line.state,
+            share=line.share,
+            settled_by=line.settled_by,
+            because=line.because,
         )
+        for line in quote.lines
+    )
+    await CreditEntry.bulk_create(
+        CreditEntry(
+            package_id=line.package_id,
+            booking_id=booking.id,
+            class_session_id=line.session_id,
+            delta=-1,
+            reason="BOOKING",
+        )
+        for line in quote.lines
+        if line.settled_by is SettledBy.CREDIT
+    )
+    await _seat(booking, (line.session_id for line in quote.lines if line.state is ClassState.FUTURE))
+    work.audit(
+        "move_booking" if moved_from else "book_course",
+        booking,
+        before={"booking_id": moved_from.id} if moved_from else None,
+        after={"credits": booking.credits, "charge": booking.charge, "carried": carried},
+        because=quote.because,
+    )
+    work.emit(BookingMade(booking_id=booking.id, user_id=user_id))
+    await waiting.take_offer(work, booking)
+    if owed:
+        await _charge(work, booking, owed, quote)
+    else:
+        work.emit(BookingConfirmed(booking_id=booking.id, user_id=user_id))
+    return booking
 
 
-async def _seat(held: Held, booking: Booking, at: datetime) -> None:
-    classes = held.timetable(at).classes
+async def _seat(booking: Booking, session_ids: Iterable[UUID]) -> None:
     await Attendance.bulk_create(
         [
             Attendance(
-                class_session_id=session.id,
+                class_session_id=session_id,
                 user_id=booking.user_id,
                 booking_id=booking.id,
                 source=AttendanceSource.DUEFLOW,
             )
-            for session, state in classes
-            if state is ClassState.FUTURE
+            for session_id in session_ids
         ],
         on_conflict=["class_session_id", "user_id"],
         update_fields=["booking_id", "mark", "source"],
     )
 
 
-async def _charge(work: Unit, booking: Booking) -> None:
-    if await linked(booking.user_id, Provider.STRIPE, "payment_method") is None:
-        raise Refusal(Code.NO_CARD_ON_FILE, field=("userId",))
+async def _charge(work: Unit, booking: Booking, amount: int, quote: Quote) -> None:
+    await _check_card(booking.user_id)
     payment_id = new_id()
     payment = await Payment.create(
         id=payment_id,
@@ -215,84 +199,21 @@ async def _charge(work: Unit, booking: Booking) -> None:
         purpose=PaymentPurpose.BOOKING,
         booking_id=booking.id,
         provider=Provider.STRIPE,
-        amount=booking.charge,
+        amount=amount,
         currency=booking.currency,
         due_on=work.at.date(),
         key=f"payment:{payment_id}:1",
     )
-    work.emit(PaymentDue(payment_id=payment.id, user_id=booking.user_id))
+    work.audit("charge_booking", payment, after={"amount": amount, "carried": booking.carried}, because=quote.because)
+    work.emit(PaymentDue(payment_id=payment.id, user_id=payment.user_id))
 
 
 async def confirm(work: Unit, booking_id: UUID) -> None:
-    """All a booking owed is settled; one that waits no longer is left as it is."""
+    """All a booking owed is settled; what came for one that waits no longer goes back as far as it was given back."""
     booking = await Booking.filter(id=booking_id).select_for_update().get()
     if booking.status is BookingStatus.AWAITING_PAYMENT:
         booking.status = BookingStatus.CONFIRMED
         await booking.save(update_fields=["status"])
         work.audit("confirm_booking", booking, after={"status": booking.status})
         work.emit(BookingConfirmed(booking_id=booking.id, user_id=booking.user_id))
-
-
-async def release(work: Unit, booking_id: UUID, *, to: BookingStatus, because: str) -> bool:
-    """Give the places and credits of a booking back, by a reversing entry -> whether it still held any."""
-    booking = await Booking.filter(id=booking_id).select_for_update().get()
-    if booking.status not in LIVE:
-        return False
-    before, booking.status = booking.status, to
-    await booking.save(update_fields=["status"])
-    await Attendance.filter(booking_id=booking.id, class_session__starts_at__gt=work.at).update(mark=Mark.CANCELLED)
-    for entry in await CreditEntry.filter(booking_id=booking.id, reverses_id__isnull=True).order_by("id"):
-        await CreditEntry.get_or_create(
-            reverses_id=entry.id,
-            defaults={
-                "package_id": entry.package_id,
-                "booking_id": booking.id,
-                "class_session_id": entry.class_session_id,
-                "delta": -entry.delta,
-                "reason": to.value,
-            },
-        )
-    work.audit("release_booking", booking, before={"status": before}, after={"status": to}, because=[because])
-    work.emit(BookingReleased(booking_id=booking.id, user_id=booking.user_id))
-    return True
-
-
-async def grant_package(
-    *,
-    user_id: UUID,
-    name: str,
-    granted: int,
-    acting: str,
-    at: datetime,
-    valid_until: datetime | None = None,
-    class_type_id: UUID | None = None,
-    membership_id: UUID | None = None,
-) -> Package:
-    """Give a user a pack of credits, valid from now on. Raises Refusal NOT_FOUND, INVALID_INPUT."""
-    if granted < 1:
-        raise Refusal(Code.INVALID_INPUT, "A package holds at least one credit.", field=("credits",))
-    if valid_until is not None and valid_until <= at:
-        raise Refusal(Code.INVALID_INPUT, "A package ends in the future.", field=("validUntil",))
-    async with unit(acting=acting, at=at) as work:
-        if not await User.exists(id=user_id):
-            raise Refusal(Code.NOT_FOUND, field=("userId",))
-        if membership_id and not await Membership.exists(id=membership_id, user_id=user_id):
-            raise Refusal(Code.NOT_FOUND, field=("membershipId",))
-        if class_type_id and not await ClassType.exists(id=class_type_id):
-            raise Refusal(Code.NOT_FOUND, field=("classTypeId",))
-        package = await Package.create(
-            user_id=user_id,
-            name=name,
-            class_type_id=class_type_id,
-            membership_id=membership_id,
-            valid_from=at,
-            valid_until=valid_until,
-        )
-        await CreditEntry.create(package_id=package.id, delta=granted, reason="GRANT")
-        work.audit("grant_package", package, after={"credits": granted, "valid_until": valid_until})
-    return package
-
-
-def explained(steps: tuple[Step, ...]) -> list[dict[str, Any]]:
-    """Rule steps as they are stored with a decision."""
-    return [{"rule": each.rule, "text": each.text, "figures": dict(each.figures)} for each in steps]
+    await repay(work, booking)

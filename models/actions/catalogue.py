@@ -174,6 +174,7 @@ async def create_membership_type(
     class_type_ids: Sequence[UUID] = (),
     term_months: int | None = None,
     sessions: int | None = None,
+    credits_per_period: int | None = None,
     product: str | None = None,
     centre_id: UUID | None = None,
 ) -> MembershipType:
@@ -192,6 +193,7 @@ async def create_membership_type(
         raise Refusal(Code.INVALID_INPUT, "A fixed term has at least one month.", field=("termMonths",))
     if (kind is MembershipKind.SESSIONS) != (sessions is not None) or (sessions is not None and sessions < 1):
         raise Refusal(Code.INVALID_INPUT, "A session purchase, and nothing else, has sessions.", field=("sessions",))
+    _check_credits(kind, credits_per_period)
     if product and centre_id is None:
         raise Refusal(Code.INVALID_INPUT, "A product's memberships belong to a centre.", field=("centreId",))
     coursepro = integration is Integration.COURSEPRO_COURSE
@@ -210,6 +212,7 @@ async def create_membership_type(
             kind=kind,
             term_months=term_months,
             sessions=sessions,
+            credits_per_period=credits_per_period,
             product=product,
             centre_id=centre_id,
         )
@@ -219,6 +222,12 @@ async def create_membership_type(
             await Coverage.create(membership_type_id=row.id, class_type_id=class_type_id, covered_from=at)
         work.audit("create_membership_type", row, after={"name": name, "integration": integration, "kind": kind})
     return row
+
+
+def _check_credits(kind: MembershipKind, credits_per_period: int | None) -> None:
+    if credits_per_period is not None and (credits_per_period < 1 or kind is MembershipKind.SESSIONS):
+        found = "What lasts in months may grant a credit or more for each; a session purchase has its sessions."
+        raise Refusal(Code.INVALID_INPUT, found, field=("creditsPerPeriod",))
 
 
 async def _check_options(integration: Integration, kind: MembershipKind, option_ids: Sequence[UUID]) -> None:

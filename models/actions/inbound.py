@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from models.actions import access, attendances, invoices, memberships, payments, subscriptions
+from models.actions import access, attendances, invoices, memberships, payments, refunds, subscriptions
 from models.actions.unit import unit
 from models.ports import ReceivedEvent
 from models.rules import facts
@@ -118,6 +118,7 @@ APPLIES: dict[type, Applies] = {
     facts.PaymentFailed: payments.payment_fact,
     facts.PaymentCancelled: payments.payment_fact,
     facts.PaymentChargedBack: payments.payment_fact,
+    facts.RefundFact: refunds.refund_fact,
     facts.MandateChanged: memberships.mandate_changed,
     facts.CheckoutCompleted: subscriptions.checkout_completed,
     facts.SubscriptionSeen: subscriptions.subscription_seen,

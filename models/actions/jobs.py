@@ -22,7 +22,7 @@ WAKE_AGAIN_SECONDS = 10
 MAX_ATTEMPTS = 12
 BACKOFF_CAP_SECONDS = 3600
 # somebody waits for the outcome of these, and nobody else would bring it
-NEVER_CANCELLED = frozenset({"payments.collect", "payments.retry", "inbox.apply"})
+NEVER_CANCELLED = frozenset({"payments.collect", "payments.retry", "payments.refund", "inbox.apply"})
 
 _DUE = "(state = 'READY' AND (run_at IS NULL OR run_at <= now()) OR state = 'LEASED' AND lease_until < now())"
 _FIRST_OF_SUBJECT = (

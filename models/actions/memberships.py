@@ -4,7 +4,7 @@ from datetime import date, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from models.actions import access
+from models.actions import access, packages
 from models.actions.catalogue import price_at
 from models.actions.transaction import repeated
 from models.actions.unit import Unit, unit
@@ -121,6 +121,8 @@ async def _arrive(
         await access.revoke(work, membership)
     elif STANDING[status].enters and not STANDING[before].enters:
         await access.issue(work, membership)
+    if status in lifecycle.TERMINAL:
+        await packages.ended(work, membership.id)
     work.emit(MembershipStatusChanged(membership_id=membership.id, user_id=membership.user_id, status=status))
 
 

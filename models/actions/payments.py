@@ -1,10 +1,12 @@
 """Money: asked for once, settled once, whoever brings the news first (rules of `states.SETTLEMENTS`)."""
 
-from dataclasses import dataclass
-from datetime import UTC, date, datetime, timedelta
+from datetime import date, datetime
 from uuid import UUID
 
-from models.actions import bookings, memberships
+from models.actions import asking, bookings, cancellations, memberships, notifications, packages
+from models.actions.asking import Attempt
+from models.actions.asking import locked as _locked
+from models.actions.notifications import Message
 from models.actions.transaction import repeated
 from models.actions.unit import Unit, unit
 from models.actions.users import linked
@@ -15,7 +17,6 @@ from models.rules.fees import fees_owed
 from models.rules.lifecycle import STANDING, TERMINAL, Cause, Status
 from models.rules.refusals import Code, Refusal
 from models.rules.states import (
-    BookingStatus,
     JobState,
     MandateStatus,
     PaymentOutcome,
@@ -24,15 +25,12 @@ from models.rules.states import (
     Provider,
     settled,
 )
+from models.tables.course import Course
 from models.tables.job import Job
 from models.tables.membership import Mandate, Membership, MembershipType
-from models.tables.notification import Notification
 from models.tables.payment import Payment
 from models.tables.row import new_id
-from models.tables.user import User
 
-ANSWERED_ERROR = "ANSWERED_ERROR"  # the provider answered 5xx: the same key would only repeat that answer
-ASK_AFTER: dict[Provider, timedelta] = {Provider.STRIPE: timedelta(seconds=30), Provider.GOCARDLESS: timedelta(hours=6)}
 COLLECTABLE = frozenset({PaymentStatus.DUE, PaymentStatus.UNKNOWN})
 _ARREARS = (PaymentStatus.FAILED, PaymentStatus.CHARGED_BACK)
 
@@ -78,17 +76,7 @@ async def collect_fee(membership_id: UUID, *, period_start: date, acting: str, a
     return payment
 
 
-@dataclass(frozen=True, slots=True)
-class Attempt:
-    """A collection about to be asked for; `look_first` where an earlier attempt may have reached the provider."""
-
-    provider: Provider
-    order: Collection
-    look_first: bool
-    answered_error: bool
-
-
-async def begin_collection(payment_id: UUID, *, acting: str, at: datetime) -> Attempt | None:
+async def begin_collection(payment_id: UUID, *, acting: str, at: datetime) -> Attempt[Collection] | None:
     """Write down that the provider is about to be asked -> what to ask, or None where nothing is to be collected."""
     async with unit(acting=acting, at=at) as work:
         payment = await _locked(payment_id)
@@ -100,10 +88,7 @@ async def begin_collection(payment_id: UUID, *, acting: str, at: datetime) -> At
             work.audit("drop_fee", payment, after={"status": payment.status})
             work.emit(PaymentUpdated(payment_id=payment.id, user_id=payment.user_id))
             return None
-        look_first = payment.attempts > 0
-        payment.attempts += 1
-        await payment.save(update_fields=["attempts"])
-        return Attempt(payment.provider, await _order(payment), look_first, payment.failure == ANSWERED_ERROR)
+        return await asking.tried(payment, await _order(payment))
 
 
 async def _is_over(payment: Payment) -> bool:
@@ -121,6 +106,7 @@ async def _order(payment: Payment) -> Collection:
         description={
             PaymentPurpose.BOOKING: "Course booking",
             PaymentPurpose.MEMBERSHIP_FEE: "Membership fee",
+            PaymentPurpose.PACKAGE: "Package of credits",
         }[payment.purpose],
         charge_on=payment.due_on,
         customer=await linked(payment.user_id, payment.provider, "customer"),
@@ -144,11 +130,7 @@ async def fresh_key(payment_id: UUID, *, acting: str, at: datetime) -> Collectio
     """The provider surely has no collection under the old key: store the next one before it is used."""
     async with unit(acting=acting, at=at) as work:
         payment = await _locked(payment_id)
-        payment.generation += 1
-        payment.key = f"payment:{payment.id}:{payment.generation}"
-        payment.failure = None
-        await payment.save(update_fields=["generation", "key", "failure"])
-        work.audit("fresh_key", payment, after={"generation": payment.generation})
+        await asking.renew_key(work, payment)
         return await _order(payment)
 
 
@@ -166,9 +148,12 @@ async def settle(
     """What became of a payment, from the provider's answer, its webhook or the janitor -> whether that was news.
 
     An answer names with `only_from` where the payment stood when it was asked for: news that overtook it stands.
-    The booking is confirmed or released, the membership suspended or lifted, in the same transaction (R40-R46).
+    The booking is confirmed or released, the membership suspended or lifted, the package filled or emptied, in the
+    same transaction (R40-R46).
     """
     async with unit(acting=acting, at=at) as work:
+        # whoever ends a booking held its course before the payment
+        await Course.filter(bookings__payment__id=payment_id).select_for_update(of=("course",)).first()
         payment = await _locked(payment_id)
         status = settled(payment.status, outcome) if payment.status in only_from else None
         if status is None:
@@ -188,6 +173,8 @@ async def settle(
             await _settle_booking(work, payment)
         if payment.membership_id:
             await _settle_membership(work, payment)
+        if payment.package_id:
+            await _settle_package(work, payment)
     return True
 
 
@@ -196,9 +183,7 @@ async def _settle_booking(work: Unit, payment: Payment) -> None:
     if payment.status in (PaymentStatus.CONFIRMED, PaymentStatus.PAID_OUT):
         await bookings.confirm(work, payment.booking_id)
     elif payment.status in (PaymentStatus.FAILED, PaymentStatus.CANCELLED):
-        await bookings.release(
-            work, payment.booking_id, to=BookingStatus.RELEASED, because=f"payment {payment.status}: {payment.failure}"
-        )
+        await cancellations.release(work, payment.booking_id, because=f"payment {payment.status}: {payment.failure}")
 
 
 FEE_CAUSES: dict[PaymentStatus, Cause] = {
@@ -222,15 +207,17 @@ async def _settle_membership(work: Unit, payment: Payment) -> None:
     await memberships.move(work, membership, cause, because=(f"payment {payment.id}",))
 
 
+async def _settle_package(work: Unit, payment: Payment) -> None:
+    assert payment.package_id is not None
+    if payment.status in packages.RECEIVED:
+        await packages.paid(work, payment.package_id)
+    elif payment.status in (*_ARREARS, PaymentStatus.CANCELLED):
+        await packages.unpaid(work, payment.package_id)
+
+
 async def payment_fact(fact: PaymentFact, *, acting: str, at: datetime) -> bool:
     """Settle what a provider tells of a payment -> whether it is one of ours and news; others' are left alone."""
-    payment = None
-    if fact.payment_reference:
-        try:
-            payment = await Payment.get_or_none(id=UUID(fact.payment_reference), provider=fact.provider)
-        except ValueError:
-            payment = None  # a reference somebody else wrote
-    payment = payment or await Payment.get_or_none(provider=fact.provider, reference=fact.external_id)
+    payment = await asking.known(Payment, fact.provider, ours=fact.payment_reference, theirs=fact.external_id)
     if payment is None:
         return False
     return await settle(
@@ -245,7 +232,7 @@ async def payment_fact(fact: PaymentFact, *, acting: str, at: datetime) -> bool:
 
 
 async def retry_payment(payment_id: UUID, *, acting: str, at: datetime) -> Payment:
-    """Ask again for a failed fee. Raises Refusal NOT_FOUND, PAYMENT_NOT_RETRYABLE.
+    """Ask again for a failed fee or package. Raises Refusal NOT_FOUND, PAYMENT_NOT_RETRYABLE.
 
     A released booking's charge is not asked for again, nor what the provider itself will retry.
     """
@@ -280,55 +267,20 @@ async def to_retry(payment_id: UUID) -> tuple[Provider, str] | None:
 
 
 async def to_ask_about(limit: int = 100) -> list[Payment]:
-    """Payments whose outcome should be known by now (in real time: it is about lost news), oldest first."""
-    at = datetime.now(UTC)
-    waiting: list[Payment] = []
-    for provider, patience in ASK_AFTER.items():
-        waiting += await (
-            Payment.filter(
-                provider=provider,
-                status__in=(PaymentStatus.SUBMITTED, PaymentStatus.UNKNOWN),
-                reference__isnull=False,
-                updated_at__lt=at - patience,
-            )
-            .order_by("updated_at")
-            .limit(limit)
-        )
-    return waiting
+    """Payments whose outcome should be known by now, oldest first."""
+    return await asking.overdue(Payment, limit, reference__isnull=False)
 
 
-async def asked(payment_id: UUID) -> None:
-    """Remember that the provider was asked just now and had no news, so that others are asked first."""
-    await Payment.filter(id=payment_id).update(updated_at=datetime.now(UTC))
-
-
-async def notify_missed(payment_id: UUID, *, acting: str, at: datetime) -> tuple[Notification, User] | None:
+async def notify_missed(payment_id: UUID, *, acting: str, at: datetime) -> Message | None:
     """Write the message about a missed payment, once per attempt (R44) -> it and its reader, or None if sent."""
     async with unit(acting=acting, at=at):
         payment = await Payment.get(id=payment_id)
-        user = await User.get(id=payment.user_id)
-        message, made = await Notification.get_or_create(
+        return await notifications.write(
+            payment.user_id,
             kind="PAYMENT_FAILED",
             cause=f"payment:{payment.id}:{payment.attempts}",
-            defaults={
-                "user_id": user.id,
-                "text": (
-                    f"Dear {user.first_name}, a payment due on {payment.due_on:%d %B %Y} could not be taken. "
-                    "Please get in touch with your centre, or try another way to pay."
-                ),
-            },
+            text=(
+                f"a payment due on {payment.due_on:%d %B %Y} could not be taken. "
+                "Please get in touch with your centre, or try another way to pay."
+            ),
         )
-    return (message, user) if made or message.sent_at is None else None
-
-
-async def notified(message_id: UUID, *, at: datetime) -> None:
-    """The message left."""
-    await Notification.filter(id=message_id).update(sent_at=at)
-
-
-async def _locked(payment_id: UUID) -> Payment:
-    # the membership or booking is locked after its payment, everywhere
-    payment = await Payment.filter(id=payment_id).select_for_update().first()
-    if payment is None:
-        raise Refusal(Code.NOT_FOUND, field=("paymentId",))
-    return payment

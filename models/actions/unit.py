@@ -14,6 +14,7 @@ from tortoise.backends.asyncpg.client import AsyncpgDBClient
 from models.actions.transaction import transaction
 from models.ports import Bell
 from models.rules.events import REACTIONS, TOPIC, Event
+from models.rules.explain import Step
 from models.tables.audit import AuditEntry
 from models.tables.job import Job
 from models.tables.row import Row, new_id
@@ -54,7 +55,9 @@ def hang(bell: Bell) -> None:
 
 
 def plain(value: Any) -> Any:
-    """A value as JSON keeps it: ids, days, instants and words as text."""
+    """A value as JSON keeps it: ids, days, instants and words as text, rule steps as records."""
+    if isinstance(value, Step):
+        return plain(value.as_dict())
     if isinstance(value, Enum):
         return value.value
     if isinstance(value, UUID | date | datetime):
@@ -76,14 +79,26 @@ class Unit:
     _events: list[Event] = field(default_factory=list)
     _audit: list[AuditEntry] = field(default_factory=list)
 
-    def audit(self, verb: str, row: Row, *, before: Any = None, after: Any = None, because: Sequence[Any] = ()) -> None:
-        """Record that `verb` happened to `row`. Secrets and card or bank data must not be passed."""
+    def audit(
+        self,
+        verb: str,
+        subject: Row | tuple[str, UUID],
+        *,
+        before: Any = None,
+        after: Any = None,
+        because: Sequence[Any] = (),
+    ) -> None:
+        """Record that `verb` happened to a row, or to what has a name and an id but no row of its own.
+
+        `because` holds words or rule steps. Secrets and card or bank data must not be passed.
+        """
+        name, subject_id = subject if isinstance(subject, tuple) else (type(subject).__name__, subject.id)
         self._audit.append(
             AuditEntry(
                 actor=self.acting,
                 verb=verb,
-                subject_type=type(row).__name__,
-                subject_id=row.id,
+                subject_type=name,
+                subject_id=subject_id,
                 before=plain(before),
                 after=plain(after),
                 because=plain(because),

@@ -1,12 +1,15 @@
 """What a place on a course costs: price x timetable x way of paying x credits held -> Quote. Source: Groovio."""
 
-from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
+from functools import partial
+from hashlib import sha256
 from uuid import UUID
 
+from models.rules.credits import Lot, Purse
 from models.rules.explain import Step, step
 from models.rules.money import Money, split
 from models.rules.pricing import check_amount
@@ -24,9 +27,7 @@ __all__ = [
     "SettledBy",
     "Step",
     "Timetable",
-    "check_valid_through",
     "quote",
-    "quotes",
     "shares",
     "timetable",
 ]
@@ -66,23 +67,39 @@ class SettledBy(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """One class of a quote: its share of the price in minor units, what settles it, and the rule that says so."""
+    """One class of a quote: its share of the price in minor units, what settles it, and the rule that says so.
+
+    `package_id` is where the credit comes from, where one settles it.
+    """
 
     session_id: UUID
     state: ClassState
     share: int
     settled_by: SettledBy
     because: str
+    package_id: UUID | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Quote:
-    """What a booking takes: whole credits and a charge; the lines settled by CHARGE sum to that charge (D8)."""
+    """What a booking takes: whole credits and a charge; the lines settled by CHARGE sum to that charge (D8).
+
+    Its price is shared over so many classes (`shared_over`), counted as `basis` says (D6).
+    """
 
     credits: int
     charge: Money
     lines: tuple[Line, ...]
     because: tuple[Step, ...]
+    basis: Basis
+    shared_over: int
+
+    @property
+    def terms(self) -> str:
+        """A digest of all that is taken: two quotes with the same terms draw and charge the same for each class."""
+        each = "".join(f";{line.session_id}:{line.share}:{line.settled_by}" for line in self.lines)
+        taken = f"{self.credits}:{self.charge.minor_units}:{self.charge.currency}{each}"
+        return sha256(taken.encode()).hexdigest()[:32]
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,109 +193,86 @@ def quote(
     sessions: Iterable[Session],
     at: datetime,
     method: Method,
-    credits_held: int,
+    lots: Sequence[Lot] = (),
     basis: Basis = Basis.SCHEDULED,
     *,
     package_joins_late: bool = False,
 ) -> Quote:
-    """(course price, pricing, classes, UTC instant, way of paying, whole credits held) -> Quote, or raises Refusal.
+    """(course price, pricing, classes, UTC instant, way of paying, credits held) -> Quote, or raises Refusal.
 
     Credits settle the earliest classes to come, money the rest. `package_joins_late` lets a package alone join a
     full-rate course under way for its future classes. Refusals: NEGATIVE_AMOUNT, NO_FUTURE_CLASSES,
-    MEMBERSHIP_FULL_RATE_STARTED, PACKAGE_CANNOT_COVER_ELAPSED, INSUFFICIENT_CREDITS; ValueError for credits below 0.
+    MEMBERSHIP_FULL_RATE_STARTED, PACKAGE_CANNOT_COVER_ELAPSED, INSUFFICIENT_CREDITS, and MEMBERSHIP_NOT_VALID or
+    PACKAGE_NOT_VALID where enough credits end too soon.
     Source: Groovio, all scenarios; R113-R142, E1-E6
     """
-    if credits_held < 0:
-        raise ValueError(f"{credits_held} credits held")
     check_amount(price.minor_units)
     classes = timetable(sessions, at)
+    shared_over = len(classes.classes) - (classes.deleted if basis is Basis.NOT_DELETED else 0)
+    start = (
+        step("D6", "the price is shared over the classes", price=price.minor_units, classes=shared_over, basis=basis),
+        step("D4", "the classes now", elapsed=classes.elapsed, deleted=classes.deleted, future=classes.future),
+    )
     if classes.future == 0:
-        raise Refusal(Code.NO_FUTURE_CLASSES, f"{classes.elapsed} have passed, {classes.deleted} were deleted.")
+        found = f"{classes.elapsed} have passed, {classes.deleted} were deleted."
+        raise Refusal(Code.NO_FUTURE_CLASSES, found, steps=(*start, step("D5", "no class is still to come")))
     cells = dict(SETTLEMENT[method, pricing])
     if package_joins_late and method is Method.PACKAGE and pricing is Pricing.FULL_RATE:
         cells[ClassState.ELAPSED] = _PACKAGE_JOINS_LATE
-    lines = _lines(classes, shares(price.minor_units, classes, basis), cells, credits_held, basis)
+    purse = Purse(lots)
+    refuse = partial(_refused, method=method, classes=classes, held=purse.held, start=start)
+    lines = _lines(classes, shares(price.minor_units, classes, basis), cells, purse, basis, refuse)
     charge = sum(line.share for line in lines if line.settled_by is SettledBy.CHARGE)
     used = sum(line.settled_by is SettledBy.CREDIT for line in lines)
-    because = _because(price, classes, lines, credits_held, basis, method)
-    return Quote(used, Money(charge, price.currency), lines, because)
-
-
-def quotes(
-    price: Money,
-    pricing: Pricing,
-    sessions: Iterable[Session],
-    at: datetime,
-    credits_held: Mapping[Method, int],
-    basis: Basis = Basis.SCHEDULED,
-    *,
-    package_joins_late: bool = False,
-) -> dict[Method, Quote | Refusal]:
-    """As `quote`, for every way of paying side by side: method -> Quote, or the Refusal instead of raising it.
-
-    `credits_held` has the credits each method could draw; a method it leaves out draws none. Source: Groovio; R113
-    """
-    known = tuple(sessions)
-    answers: dict[Method, Quote | Refusal] = {}
-    for method in Method:
-        held = credits_held.get(method, 0)
-        try:
-            answers[method] = quote(
-                price, pricing, known, at, method, held, basis, package_joins_late=package_joins_late
-            )
-        except Refusal as refusal:
-            answers[method] = refusal
-    return answers
-
-
-def check_valid_through(classes: Timetable, method: Method, valid_until: datetime | None) -> None:
-    """Refuse credits that end before the last class to come starts (MEMBERSHIP_NOT_VALID, PACKAGE_NOT_VALID).
-
-    `valid_until` is the first instant they are no longer valid, None for no end. Source: R123
-    """
-    last = classes.last_future
-    if method in NOT_VALID and last is not None and valid_until is not None and last.starts_at >= valid_until:
-        found = f"Valid until {valid_until:%Y-%m-%d}, the last class is on {last.starts_at:%Y-%m-%d}."
-        raise Refusal(NOT_VALID[method], found)
+    because = (*start, *_because(lines, purse, method))
+    return Quote(used, Money(charge, price.currency), lines, because, basis, shared_over)
 
 
 def _lines(
-    classes: Timetable, parts: list[int], cells: Mapping[ClassState, _Cell], credits_held: int, basis: Basis
+    classes: Timetable,
+    parts: list[int],
+    cells: Mapping[ClassState, _Cell],
+    purse: Purse,
+    basis: Basis,
+    refuse: Callable[[Code, _Cell], Refusal],
 ) -> tuple[Line, ...]:
-    left = credits_held
     lines = []
     for (session, state), share in zip(classes.classes, parts, strict=True):
         cell = cells[state]
-        settled = cell.first
+        settled, package_id = cell.first, None
         if state is ClassState.DELETED and basis is Basis.NOT_DELETED:
             settled = SettledBy.DELETED  # it has no share of the price, so nothing of it is paid
-        elif settled is SettledBy.CREDIT:
-            settled, left = (settled, left - 1) if left else (cell.then, 0)
+        elif settled is SettledBy.CREDIT and (package_id := purse.draw(session.starts_at)) is None:
+            settled = cell.then
         if isinstance(settled, Code):
-            raise _refused(settled, classes, credits_held)
-        lines.append(Line(session.id, state, share, settled, f"{cell.rule}: {cell.text}"))
+            raise refuse(settled, cell)
+        lines.append(Line(session.id, state, share, settled, f"{cell.rule}: {cell.text}", package_id))
     return tuple(lines)
 
 
-def _refused(code: Code, classes: Timetable, held: int) -> Refusal:
-    if code is Code.INSUFFICIENT_CREDITS:
-        return Refusal(code, f"{classes.future - held} short: {classes.future} credits needed, {held} held.")
-    return Refusal(code, f"{classes.elapsed} of {len(classes.classes)} classes have passed.")
+def _refused(
+    code: Code, cell: _Cell, *, method: Method, classes: Timetable, held: int, start: tuple[Step, ...]
+) -> Refusal:
+    found = f"{classes.elapsed} of {len(classes.classes)} classes have passed."
+    if code is Code.INSUFFICIENT_CREDITS and held >= classes.future:
+        code, found = NOT_VALID[method], "They end before the last class starts."
+    elif code is Code.INSUFFICIENT_CREDITS:
+        found = f"{classes.future - held} short: {classes.future} credits needed, {held} held."
+    last = step(cell.rule, cell.text, refused=code, credits_held=held, classes_to_come=classes.future)
+    return Refusal(code, found, steps=(*start, last))
 
 
-def _because(
-    price: Money, classes: Timetable, lines: tuple[Line, ...], held: int, basis: Basis, method: Method
-) -> tuple[Step, ...]:
-    over = len(lines) - (classes.deleted if basis is Basis.NOT_DELETED else 0)
-    steps = [
-        step("D6", "the price is shared over the classes", price=price.minor_units, classes=over, basis=basis.value),
-        step("D4", "the classes now", elapsed=classes.elapsed, deleted=classes.deleted, future=classes.future),
-    ]
-    if method is Method.PACKAGE_AND_CHARGE and held == 0:
+def _because(lines: tuple[Line, ...], purse: Purse, method: Method) -> tuple[Step, ...]:
+    steps = []
+    if method is Method.PACKAGE_AND_CHARGE and purse.held == 0:
         steps.append(step("R140", "NO_CREDITS: every class is charged its share", credits=0))
-    groups = Counter((line.because, line.settled_by) for line in lines)
-    for (because, settled_by), number in groups.items():
+    groups: dict[tuple[str, SettledBy], list[Line]] = defaultdict(list)
+    for line in lines:
+        groups[line.because, line.settled_by].append(line)
+    for (because, settled_by), group in groups.items():
         rule, _, text = because.partition(": ")
-        amount = sum(line.share for line in lines if (line.because, line.settled_by) == (because, settled_by))
-        steps.append(step(rule, text, settled_by=settled_by.value, classes=number, amount=amount))
+        amount = sum(line.share for line in group)
+        steps.append(step(rule, text, settled_by=settled_by, classes=len(group), amount=amount))
+    for package_id, drawn in Counter(line.package_id for line in lines if line.package_id).items():
+        steps.append(step("0035", "credits that end first are drawn first", package=str(package_id), credits=drawn))
     return tuple(steps)

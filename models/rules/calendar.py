@@ -35,6 +35,14 @@ def periods_begun(start: date, today: date) -> Iterator[Days]:
     return takewhile(lambda period: period.start <= today, (period_of(start, n) for n in count()))
 
 
+def period_on(start: date, day: date) -> Days | None:
+    """The monthly period of what began on `start` that a day lies in, None before the first. Source: R5."""
+    if day < start:
+        return None
+    n = (day.year - start.year) * 12 + day.month - start.month
+    return period_of(start, n if months_after(start, n) <= day else n - 1)
+
+
 def term_of(start: date, months: int = 3) -> Days:
     """The days of a fixed term: three calendar months unless configured otherwise. Source: R6."""
     return Days(start, months_after(start, months))

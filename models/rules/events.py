@@ -63,6 +63,38 @@ class BookingReleased:
 
 
 @dataclass(frozen=True, slots=True)
+class BookingChanged:
+    """A class of a booking was deleted, and what it held given back as the course's policy says."""
+
+    booking_id: UUID
+    user_id: UUID
+
+
+@dataclass(frozen=True, slots=True)
+class WaitingListJoined:
+    """A person waits for a place on a full course."""
+
+    waiting_place_id: UUID
+    user_id: UUID
+
+
+@dataclass(frozen=True, slots=True)
+class PlaceOffered:
+    """A place came free and is kept for the first in line."""
+
+    waiting_place_id: UUID
+    user_id: UUID
+
+
+@dataclass(frozen=True, slots=True)
+class WaitingPlaceClosed:
+    """A person waits no longer: a booking took the place, its offer ended, or the person left."""
+
+    waiting_place_id: UUID
+    user_id: UUID
+
+
+@dataclass(frozen=True, slots=True)
 class PaymentDue:
     """A payment is to be collected (R145)."""
 
@@ -83,6 +115,24 @@ class PaymentMissed:
     """A payment failed or was taken back; one for each attempt (R44)."""
 
     payment_id: UUID
+    user_id: UUID
+
+
+@dataclass(frozen=True, slots=True)
+class RefundDue:
+    """Money is to be given back; refunds of one payment go one after the other."""
+
+    payment_id: UUID
+    refund_id: UUID
+    user_id: UUID
+
+
+@dataclass(frozen=True, slots=True)
+class RefundUpdated:
+    """What is known of a refund changed."""
+
+    payment_id: UUID
+    refund_id: UUID
     user_id: UUID
 
 
@@ -126,9 +176,15 @@ Event = (
     | BookingMade
     | BookingConfirmed
     | BookingReleased
+    | BookingChanged
+    | WaitingListJoined
+    | PlaceOffered
+    | WaitingPlaceClosed
     | PaymentDue
     | PaymentUpdated
     | PaymentMissed
+    | RefundDue
+    | RefundUpdated
     | InvoiceOpened
     | InvoiceReallocated
     | InvoiceBilledOff
@@ -142,9 +198,15 @@ TOPIC: dict[type, str] = {  # the live topic an event is told on; events left ou
     BookingMade: "booking",
     BookingConfirmed: "booking",
     BookingReleased: "booking",
+    BookingChanged: "booking",
+    WaitingListJoined: "waiting_list",
+    PlaceOffered: "waiting_list",
+    WaitingPlaceClosed: "waiting_list",
     PaymentDue: "payment",
     PaymentUpdated: "payment",
     PaymentMissed: "payment",
+    RefundDue: "payment",
+    RefundUpdated: "payment",
     InvoiceOpened: "invoice",
     InvoiceReallocated: "invoice",
     InvoiceBilledOff: "invoice",
@@ -153,8 +215,10 @@ TOPIC: dict[type, str] = {  # the live topic an event is told on; events left ou
 
 REACTIONS: dict[type, tuple[str, ...]] = {  # event -> the jobs written with it, in one transaction
     UserLinked: ("invoices.respread",),
-    MembershipStatusChanged: ("courses.push_membership",),
+    MembershipStatusChanged: ("courses.push_membership", "packages.grant_to_membership"),
+    PlaceOffered: ("notifications.place_offered",),
     PaymentDue: ("payments.collect",),
     PaymentMissed: ("notifications.payment_failed",),
+    RefundDue: ("payments.refund",),
     InvoiceBilledOff: ("practice.ship_invoice", "accounting.ship_invoice"),
 }

@@ -11,7 +11,7 @@ from typing import ClassVar
 from uuid import UUID
 
 from models.rules.invoicing import Mark, Period
-from models.rules.states import InvoiceStatus, MandateStatus, PaymentOutcome, SubscriptionStatus
+from models.rules.states import InvoiceStatus, MandateStatus, PaymentOutcome, RefundOutcome, SubscriptionStatus
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,6 +68,26 @@ class PaymentChargedBack(PaymentFact):
     """The payer's bank took the money back (R12)."""
 
     outcome = PaymentOutcome.CHARGED_BACK
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RefundFact:
+    """A refund of a payment of ours as it stands at its provider: ours, or made there by hand.
+
+    `refund_reference` and `payment_reference` are our ids as far as the outside knows them, `external_id` and
+    `payment_external_id` its own.
+    """
+
+    outcome: RefundOutcome
+    refund_reference: str | None
+    payment_reference: str | None
+    provider: str
+    external_id: str
+    payment_external_id: str
+    amount: int
+    currency: str
+    occurred_at: datetime
+    cause: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -219,6 +239,7 @@ Fact = (
     | PaymentFailed
     | PaymentCancelled
     | PaymentChargedBack
+    | RefundFact
     | MandateChanged
     | CheckoutCompleted
     | SubscriptionSeen

@@ -7,6 +7,8 @@ as a `userError`.
 from enum import StrEnum
 from typing import NamedTuple
 
+from models.rules.explain import Step
+
 
 class Code(StrEnum):
     """Why the answer is no; clients may switch on it, so a code is never renamed."""
@@ -17,8 +19,15 @@ class Code(StrEnum):
     NO_FUTURE_CLASSES = "NO_FUTURE_CLASSES"
     COURSE_FULL = "COURSE_FULL"
     ALREADY_BOOKED = "ALREADY_BOOKED"
+    QUOTE_CHANGED = "QUOTE_CHANGED"
+    QUOTE_EXPIRED = "QUOTE_EXPIRED"
+    BOOKING_NOT_CANCELLABLE = "BOOKING_NOT_CANCELLABLE"
+    BOOKING_NOT_MOVABLE = "BOOKING_NOT_MOVABLE"
+    CLASS_ALREADY_DELETED = "CLASS_ALREADY_DELETED"
+    ALREADY_WAITING = "ALREADY_WAITING"
+    COURSE_HAS_PLACES = "COURSE_HAS_PLACES"
+    CAPACITY_TAKEN = "CAPACITY_TAKEN"
     PACKAGE_NOT_VALID = "PACKAGE_NOT_VALID"
-    PACKAGE_REQUIRED = "PACKAGE_REQUIRED"
     MEMBERSHIP_NOT_VALID = "MEMBERSHIP_NOT_VALID"
     MEMBERSHIP_REQUIRED = "MEMBERSHIP_REQUIRED"
     NO_CARD_ON_FILE = "NO_CARD_ON_FILE"
@@ -32,6 +41,7 @@ class Code(StrEnum):
     FREQUENCY_DOES_NOT_FIT = "FREQUENCY_DOES_NOT_FIT"
     INTEGRATION_FIXED = "INTEGRATION_FIXED"
     OWNED_BY_COURSEPRO = "OWNED_BY_COURSEPRO"
+    OWNED_BY_NOOKAL = "OWNED_BY_NOOKAL"
     ILLEGAL_MOVE = "ILLEGAL_MOVE"
     NOT_FOUND = "NOT_FOUND"
     FORBIDDEN = "FORBIDDEN"
@@ -40,6 +50,8 @@ class Code(StrEnum):
     RECORD_ALREADY_EXISTS = "RECORD_ALREADY_EXISTS"
     PAYMENT_NOT_RETRYABLE = "PAYMENT_NOT_RETRYABLE"
     PAYMENT_NOT_COLLECTABLE = "PAYMENT_NOT_COLLECTABLE"
+    PAYMENT_NOT_REFUNDABLE = "PAYMENT_NOT_REFUNDABLE"
+    REFUND_TOO_LARGE = "REFUND_TOO_LARGE"
     INVOICE_NOT_PAID = "INVOICE_NOT_PAID"
     INVOICE_NOT_DUE = "INVOICE_NOT_DUE"
     INVOICE_ALREADY_BILLED = "INVOICE_ALREADY_BILLED"
@@ -78,12 +90,34 @@ REFUSALS: dict[Code, Declared] = {
         "Groovio is silent; R131",
     ),
     _C.NO_FUTURE_CLASSES: Declared("No class of this course is still to come: choose another course.", "D5"),
-    _C.COURSE_FULL: Declared("Every place on this course is taken: choose another course.", "The course's capacity"),
-    _C.ALREADY_BOOKED: Declared("This student already holds a booking of the course: use that one.", "One per student"),
-    _C.PACKAGE_NOT_VALID: Declared(
-        "A package must be the student's own and stay valid through the last class: choose another one.", "R123"
+    _C.COURSE_FULL: Declared(
+        "Every place on this course is taken: join its waiting list, or choose another course.",
+        "The course's capacity",
     ),
-    _C.PACKAGE_REQUIRED: Declared("This way of paying draws credits: name the package to draw from.", "Groovio; R116"),
+    _C.ALREADY_BOOKED: Declared("This student already holds a booking of the course: use that one.", "One per student"),
+    _C.ALREADY_WAITING: Declared("This person is on the course's waiting list already.", "One per student"),
+    _C.COURSE_HAS_PLACES: Declared("Nobody needs to wait for this course: book it.", "The course's capacity"),
+    _C.CAPACITY_TAKEN: Declared(
+        "A course keeps the places that are booked or offered: name at least as many.", "The course's capacity"
+    ),
+    _C.QUOTE_CHANGED: Declared(
+        "What was quoted no longer holds: show the new quote and book with its token.", "A quote binds"
+    ),
+    _C.QUOTE_EXPIRED: Declared(
+        "A quote holds for ten minutes: show the new one and book with its token.", "A quote binds"
+    ),
+    _C.BOOKING_NOT_CANCELLABLE: Declared(
+        "Only a booking that is confirmed or awaits its payment can be cancelled.", "The life of a booking"
+    ),
+    _C.BOOKING_NOT_MOVABLE: Declared(
+        "Only a confirmed booking moves, to another course of its currency: wait for its payment, or book anew.",
+        "The life of a booking",
+    ),
+    _C.CLASS_ALREADY_DELETED: Declared("This class is deleted already: nothing is left to do.", "D4"),
+    _C.PACKAGE_NOT_VALID: Declared(
+        "A package must be the student's own, for this course, and valid when its classes start: choose another one.",
+        "R123",
+    ),
     _C.MEMBERSHIP_NOT_VALID: Declared(
         "A membership must stay valid through the last class: renew it, or choose another way to pay.", "R123"
     ),
@@ -119,6 +153,7 @@ REFUSALS: dict[Code, Declared] = {
         "CoursePro, B step 4; R27",
     ),
     _C.OWNED_BY_COURSEPRO: Declared("CoursePro owns this: change it there.", "CoursePro, A; R15, R16"),
+    _C.OWNED_BY_NOOKAL: Declared("Nookal owns this: change it there.", "BOS; R87"),
     _C.ILLEGAL_MOVE: Declared("Choose a change its present state allows.", "CoursePro, D; R39-R49"),
     _C.NOT_FOUND: Declared("Nothing you may see has this id: check it.", "What a viewer may see"),
     _C.FORBIDDEN: Declared("You may not do this to this record: ask someone who may.", "What a viewer may do"),
@@ -130,6 +165,12 @@ REFUSALS: dict[Code, Declared] = {
     ),
     _C.PAYMENT_NOT_RETRYABLE: Declared("Only a failed payment can be tried again.", "CoursePro, D; R40"),
     _C.PAYMENT_NOT_COLLECTABLE: Declared("Only a payment that is due and not yet sent can be collected.", "R48, R145"),
+    _C.PAYMENT_NOT_REFUNDABLE: Declared(
+        "Only money that was received can be given back: wait until the payment is confirmed.", "Decision 30"
+    ),
+    _C.REFUND_TOO_LARGE: Declared(
+        "All refunds of a payment together are at most what was received: choose a smaller amount.", "Decision 30"
+    ),
     _C.INVOICE_NOT_PAID: Declared("An invoice is billed off once it is paid: wait for the payment.", "BOS; R109"),
     _C.INVOICE_NOT_DUE: Declared("An invoice is billed off when its period has ended: wait until then.", "BOS; R89"),
     _C.INVOICE_ALREADY_BILLED: Declared("This invoice was billed off already and stays as it is.", "BOS; R89"),
@@ -154,18 +195,28 @@ assert REFUSALS.keys() == set(Code)
 
 
 class Refusal(Exception):
-    """A business no: (code, what was found, input field it concerns) -> code, message, because, field.
+    """A business no: (code, what was found, input field it concerns) -> code, message, because, field, steps.
 
-    `message` is `found` followed by the declared sentence, `because` the declared source unless another is given.
+    `message` is `found` followed by the declared sentence, `because` the declared source unless another is given, and
+    `steps` are the rules that led to the no.
     """
 
-    def __init__(self, code: Code, found: str = "", *, field: tuple[str, ...] = (), because: str | None = None) -> None:
+    def __init__(
+        self,
+        code: Code,
+        found: str = "",
+        *,
+        field: tuple[str, ...] = (),
+        because: str | None = None,
+        steps: tuple[Step, ...] = (),
+    ) -> None:
         super().__init__(code, found)
         declared = REFUSALS[code]
         self.code = code
         self.message = f"{found} {declared.sentence}".strip()
         self.because = declared.source if because is None else because
         self.field = field
+        self.steps = steps
 
     def __str__(self) -> str:
         return f"{self.code}: {self.message} ({self.because})"

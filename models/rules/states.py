@@ -1,5 +1,6 @@
 """The states of the things that have fewer moves than a membership, and the words everybody shares for them."""
 
+from collections.abc import Iterable
 from enum import StrEnum
 
 
@@ -97,7 +98,7 @@ class PaymentOutcome(StrEnum):
 
 
 _OPEN = frozenset({PaymentStatus.DUE, PaymentStatus.SUBMITTED, PaymentStatus.UNKNOWN})
-_RECEIVED = frozenset({PaymentStatus.CONFIRMED, PaymentStatus.PAID_OUT})
+RECEIVED = frozenset({PaymentStatus.CONFIRMED, PaymentStatus.PAID_OUT})
 _FALLEN = frozenset({PaymentStatus.FAILED})
 
 # outcome: (states it is news in, the state it leads to). Confirmed is not final: a failure or a chargeback may follow.
@@ -108,9 +109,9 @@ SETTLEMENTS: dict[PaymentOutcome, tuple[frozenset[PaymentStatus], PaymentStatus]
     ),
     PaymentOutcome.CONFIRMED: (_OPEN | _FALLEN | {PaymentStatus.CHARGED_BACK}, PaymentStatus.CONFIRMED),
     PaymentOutcome.PAID_OUT: (_OPEN | _FALLEN | {PaymentStatus.CONFIRMED}, PaymentStatus.PAID_OUT),
-    PaymentOutcome.FAILED: (_OPEN | _RECEIVED, PaymentStatus.FAILED),
+    PaymentOutcome.FAILED: (_OPEN | RECEIVED, PaymentStatus.FAILED),
     PaymentOutcome.CANCELLED: (_OPEN | _FALLEN, PaymentStatus.CANCELLED),
-    PaymentOutcome.CHARGED_BACK: (_OPEN | _RECEIVED, PaymentStatus.CHARGED_BACK),
+    PaymentOutcome.CHARGED_BACK: (_OPEN | RECEIVED, PaymentStatus.CHARGED_BACK),
 }
 
 
@@ -138,17 +139,33 @@ class RefundOutcome(StrEnum):
     FAILED = "FAILED"
 
 
-_REFUND_OPEN = frozenset({RefundStatus.DUE, RefundStatus.UNKNOWN})
+REFUND_OPEN = frozenset({RefundStatus.DUE, RefundStatus.UNKNOWN})
 
 # outcome: (states it is news in, the state it leads to). A bank may send back what had succeeded.
 REFUND_SETTLEMENTS: dict[RefundOutcome, tuple[frozenset[RefundStatus], RefundStatus]] = {
-    RefundOutcome.SUBMITTED: (_REFUND_OPEN, RefundStatus.SUBMITTED),
-    RefundOutcome.SUCCEEDED: (_REFUND_OPEN | {RefundStatus.SUBMITTED}, RefundStatus.SUCCEEDED),
+    RefundOutcome.SUBMITTED: (REFUND_OPEN, RefundStatus.SUBMITTED),
+    RefundOutcome.SUCCEEDED: (REFUND_OPEN | {RefundStatus.SUBMITTED}, RefundStatus.SUCCEEDED),
     RefundOutcome.FAILED: (
-        _REFUND_OPEN | {RefundStatus.SUBMITTED, RefundStatus.SUCCEEDED},
+        REFUND_OPEN | {RefundStatus.SUBMITTED, RefundStatus.SUCCEEDED},
         RefundStatus.FAILED,
     ),
 }
+
+
+def refund_settled(status: RefundStatus, outcome: RefundOutcome) -> RefundStatus | None:
+    """(status, outcome) -> the status the refund moves to, or None where the outcome tells nothing new."""
+    news_in, leads_to = REFUND_SETTLEMENTS[outcome]
+    return leads_to if status in news_in else None
+
+
+def refundable(status: PaymentStatus, amount: int, refunds: Iterable[tuple[RefundStatus, int]]) -> int:
+    """(a payment's status and amount, its refunds) -> what may still be given back, in the same minor units.
+
+    Only money that was received can be, less every refund that has not failed: one that failed gave nothing back.
+    """
+    received = amount if status in RECEIVED else 0
+    given_back = sum(part for state, part in refunds if state is not RefundStatus.FAILED)
+    return max(received - given_back, 0)
 
 
 class MandateStatus(StrEnum):

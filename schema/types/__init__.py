@@ -10,10 +10,19 @@ from schema.types.catalogue import (
     PricingOption,
     SettingGroup,
 )
-from schema.types.courses import Attendance, Booking, ClassSession, Course, CreditEntry, Package
+from schema.types.courses import (
+    Attendance,
+    Booking,
+    ClassSession,
+    Course,
+    CreditEntry,
+    Package,
+    PackageOffer,
+    WaitingPlace,
+)
 from schema.types.memberships import CardSubscription, Mandate, Membership
 from schema.types.operations import AccessToken, ApiKey, AuditEntry, Job, ProviderSetting, WebhookEvent
-from schema.types.payments import Allocation, AllocationShare, Invoice, InvoiceItem, Payment, Shipment
+from schema.types.payments import Allocation, AllocationShare, Invoice, InvoiceItem, Payment, Refund, Shipment
 from schema.types.people import ExternalLink, Notification, User, UserField
 from schema.types.shared import Money, NamedValue, Step
 
@@ -41,15 +50,18 @@ TYPES = (
     MembershipType,
     Notification,
     Package,
+    PackageOffer,
     Payment,
     PaymentOption,
     PriceOverride,
     PricingOption,
     ProviderSetting,
+    Refund,
     SettingGroup,
     Shipment,
     User,
     UserField,
+    WaitingPlace,
     WebhookEvent,
 )
 

@@ -67,6 +67,7 @@ class MembershipType(Node):
     kind: MembershipKind = column("How long it lasts.")
     term_months: int | None = column("How many months, where it is of fixed length.")
     sessions: int | None = column("How many sessions, where it is made of sessions.")
+    credits_per_period: int | None = column("How many credits it grants for each monthly period; null for none.")
     product: str | None = column("The card provider's product it stands for.")
     payment_options = all_of("PaymentOption", "The prices it is offered at.", on="membership_type_id")
     coverage = all_of("Coverage", "The kinds of classes it covers, and when.", on="membership_type_id")

@@ -1,16 +1,20 @@
 """Courses, who is in them, and the credits that pay for them."""
 
-from datetime import datetime
+from datetime import date, datetime
 
 from models.rules.booking import Basis, Method, Pricing, SettledBy
 from models.rules.invoicing import Mark
 from models.rules.returns import CancellationPolicy, DeletionPolicy
-from models.rules.states import AttendanceSource, BookingStatus, Owner
+from models.rules.states import AttendanceSource, BookingStatus, Owner, WaitingState
 from models.rules.timetable import ClassState
 from resolvers.reads.declare import Node, all_of, column, entity, many, one
 from schema.types.shared import Money, Step, money, steps
 
 _BY_START = "(SELECT s.starts_at FROM class_session s WHERE s.id = {row}.class_session_id), {row}.id"
+_IN_LINE = (
+    "CASE WHEN {row}.state = 'WAITING' THEN (SELECT count(*) FROM waiting_place w"
+    " WHERE w.course_id = {row}.course_id AND w.state = 'WAITING' AND w.id <= {row}.id) END"
+)
 _LINE_CURRENCY = "(SELECT b.currency FROM booking b WHERE b.id = {parent}.booking_id)"
 
 
@@ -35,6 +39,10 @@ class Course(Node):
         "(SELECT count(*) FROM booking b WHERE b.course_id = {row}.id"
         " AND b.status IN ('AWAITING_PAYMENT', 'CONFIRMED'))",
     )
+    places_offered: int = column(
+        "How many free places are kept for people on its waiting list.",
+        "(SELECT count(*) FROM waiting_place w WHERE w.course_id = {row}.id AND w.state = 'OFFERED')",
+    )
     owner: Owner = column("Where it is managed.")
     external_ref: str | None = column("Its id there.")
     starts_at: datetime | None = column(
@@ -43,6 +51,7 @@ class Course(Node):
     )
     sessions = many("ClassSession", "Its classes, deleted ones too.", on="course_id")
     bookings = many("Booking", "Who booked it.", on="course_id")
+    waiting_list = many("WaitingPlace", "Who waits or waited for a place on it.", on="course_id")
     created_at: datetime = column("When it was created.")
 
 
@@ -110,6 +119,32 @@ class BookingLine(Node):
     given_back_at: datetime | None = column("When its credit or share was given back; null while it is kept.")
 
 
+@entity("package_offer", "A pack of credits on sale.")
+class PackageOffer(Node):
+    """An offer."""
+
+    name: str = column("Its name.")
+    credits: int = column("How many credits it holds.")
+    pricing_option = one("PricingOption", "What it costs.")
+    valid_days: int | None = column("How many days its credits are valid once paid; null for no end.")
+    class_type = one("ClassType", "The only kind of class they are good for; null for any.")
+    course = one("Course", "The only course they are good for; null for any.")
+    created_at: datetime = column("When it was put on sale.")
+
+
+@entity("waiting_place", "One person's place on a course's waiting list.")
+class WaitingPlace(Node):
+    """A waiting place."""
+
+    course = one("Course", "What is waited for.")
+    user = one("User", "Who waits.")
+    state: WaitingState = column("Where it stands.")
+    position: int | None = column("Its place in line, 1 is next; null for who does not wait.", _IN_LINE)
+    offered_until: datetime | None = column("The first instant its offer no longer stands; null while none was made.")
+    created_at: datetime = column("When the person joined.")
+    updated_at: datetime = column("When it last changed.")
+
+
 @entity("package", "A pack of credits of one person.")
 class Package(Node):
     """A package."""
@@ -118,7 +153,10 @@ class Package(Node):
     name: str = column("Its name.")
     class_type = one("ClassType", "The only kind of class they are good for; null for any.")
     course = one("Course", "The only course they are good for; null for any.")
+    offer = one("PackageOffer", "What was bought; null where it was not.", on="offer_id")
+    payment = one("Payment", "What was asked for it.", join="{row}.package_id = {parent}.id")
     membership = one("Membership", "The membership it came with.")
+    period_start: date | None = column("The first day of the membership's period it is for.")
     balance: int = column(
         "How many credits are left.",
         "(SELECT coalesce(sum(e.delta), 0)::int FROM credit_entry e WHERE e.package_id = {row}.id)",

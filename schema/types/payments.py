@@ -5,12 +5,17 @@ from datetime import date, datetime
 import strawberry
 
 from models.rules.invoicing import Hold, Kind
-from models.rules.states import InvoiceStatus, PaymentPurpose, PaymentStatus, Provider, ShipmentState
+from models.rules.states import InvoiceStatus, PaymentPurpose, PaymentStatus, Provider, RefundStatus, ShipmentState
 from resolvers.reads.declare import Node, all_of, column, entity, one, part
 from schema.types.shared import Money, Step, money, steps
 
 _INVOICE_CURRENCY = "(SELECT i.currency FROM invoice i WHERE i.id = {parent}.invoice_id)"
 _ALLOCATION_CURRENCY = "(SELECT a.currency FROM allocation a WHERE a.id = {parent}.allocation_id)"
+
+_REFUNDED = (
+    "SELECT (SELECT coalesce(sum(r.amount), 0)::bigint FROM refund r"
+    " WHERE r.payment_id = {parent}.id AND r.status <> 'FAILED') AS minor, {parent}.currency AS currency"
+)
 
 
 @entity("payment", "One obligation, collected at most once.")
@@ -21,6 +26,7 @@ class Payment(Node):
     purpose: PaymentPurpose = column("What it is for.")
     booking = one("Booking", "The booking it is for.")
     membership = one("Membership", "The membership it is for.")
+    package = one("Package", "The package it is for.")
     mandate = one("Mandate", "The direct debit it is taken by.")
     provider: Provider = column("Who collects it.")
     amount: Money = money("How much.")
@@ -32,6 +38,26 @@ class Payment(Node):
     attempts: int = column("How often it was tried.")
     failure: str | None = column("The provider's word for why it failed.")
     will_retry: bool = column("Whether the provider tries again by itself.")
+    refunded: Money = part("How much of it is given back, or is to be.", _REFUNDED)
+    refunds = all_of("Refund", "What was given back of it, and what failed to be.", on="payment_id")
+    created_at: datetime = column("When it was asked for.")
+    updated_at: datetime = column("When it last changed.")
+
+
+@entity("refund", "Money given back of one payment, at most once.")
+class Refund(Node):
+    """A refund."""
+
+    payment = one("Payment", "Of which payment.")
+    user = one("User", "To whom.")
+    provider: Provider = column("Who gives it back.")
+    amount: Money = money("How much.")
+    status: RefundStatus = column("Where it stands.")
+    reason: str = column("Why, in the words of who asked for it.")
+    key: str | None = column("The idempotency key sent to the provider; finance only.")
+    reference: str | None = column("The provider's id of it.")
+    attempts: int = column("How often it was tried.")
+    failure: str | None = column("The provider's word for why it failed.")
     created_at: datetime = column("When it was asked for.")
     updated_at: datetime = column("When it last changed.")
 

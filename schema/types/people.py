@@ -26,6 +26,7 @@ class User(Node):
     links = all_of("ExternalLink", "The user's records in other systems.", on="user_id")
     memberships = many("Membership", "The user's memberships.", on="user_id")
     bookings = many("Booking", "The user's bookings.", on="user_id")
+    waiting_places = many("WaitingPlace", "The user's places on waiting lists.", on="user_id")
     packages = many("Package", "The user's packages of credits.", on="user_id")
     attendances = many("Attendance", "The classes the user was expected at or seen in.", on="user_id")
     access_tokens = many("AccessToken", "The user's leave to pass the gates.", on="user_id")

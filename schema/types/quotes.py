@@ -2,17 +2,19 @@
 
 from datetime import date, datetime
 from typing import Annotated, Any
+from uuid import UUID
 
 import strawberry
 
+from models.actions.quotes import Asked
 from models.rules import booking, explain
 from models.rules import money as rules
-from models.rules.booking import Method, SettledBy
+from models.rules.booking import Basis, Method, SettledBy
 from models.rules.pricing import Level
 from models.rules.refusals import Refusal
 from models.rules.timetable import ClassState
-from resolvers.context import Info
-from resolvers.quotes import price_of, quotes
+from resolvers.context import Context, Info
+from resolvers.quotes import price_of, quotes, sealed
 from resolvers.reads.ids import encode, known
 from schema.payloads import UserError, user_error
 from schema.scalars import BigInt, CurrencyCode, Decimal
@@ -35,6 +37,7 @@ class QuoteLine:
     state: ClassState = strawberry.field(description="How the class stands at that moment.")
     share: Money = strawberry.field(description="Its share of the price.")
     settled_by: SettledBy = strawberry.field(description="What pays for it.")
+    package_id: strawberry.ID | None = strawberry.field(description="The id of the package its credit comes from.")
     because: str = strawberry.field(description="The rule that says so.")
 
 
@@ -42,6 +45,13 @@ class QuoteLine:
 class QuoteTerms:
     """Credits and a charge, class by class."""
 
+    id: strawberry.ID = strawberry.field(description="What `explain` knows this quote by.")
+    token: str | None = strawberry.field(
+        description="Given to `bookCourse`, just this is taken or nothing; null for another moment than now."
+    )
+    valid_until: datetime | None = strawberry.field(description="From when on the token no longer binds.")
+    per_class_basis: Basis = strawberry.field(description="Which classes the price is shared over, a course's setting.")
+    shared_over: int = strawberry.field(description="Over how many classes that is.")
     credits: int = strawberry.field(description="How many credits it draws.")
     charge: Money = strawberry.field(description="What is charged beside them: the sum of the lines settled by money.")
     lines: list[QuoteLine] = strawberry.field(description="Class by class.")
@@ -72,14 +82,25 @@ def told_step(step: explain.Step) -> Step:
     return Step(rule=step.rule, text=step.text, figures=figures)
 
 
-def told_quote(method: Method, answer: booking.Quote | Refusal) -> BookingQuote:
-    """A quote of the rules, or their refusal -> as GraphQL tells it."""
+def told_quote(
+    context: Context, asked: Asked, answer_id: UUID, answer: booking.Quote | Refusal, *, binding: bool = True
+) -> BookingQuote:
+    """A quote of the rules, or their refusal, kept under an id -> as GraphQL tells it; `binding` gives it a token."""
     if isinstance(answer, Refusal):
-        return BookingQuote(method=method, terms=None, refusal=user_error(answer))
-    lines = [_told_line(line, answer.charge.currency) for line in answer.lines]
-    because = [told_step(each) for each in answer.because]
-    terms = QuoteTerms(credits=answer.credits, charge=told_money(answer.charge), lines=lines, because=because)
-    return BookingQuote(method=method, terms=terms, refusal=None)
+        return BookingQuote(method=asked.method, terms=None, refusal=user_error(answer))
+    token, until = sealed(context, asked, answer) if binding else (None, None)
+    terms = QuoteTerms(
+        id=strawberry.ID(encode("Quote", answer_id)),
+        token=token,
+        valid_until=until,
+        per_class_basis=answer.basis,
+        shared_over=answer.shared_over,
+        credits=answer.credits,
+        charge=told_money(answer.charge),
+        lines=[_told_line(line, answer.charge.currency) for line in answer.lines],
+        because=[told_step(each) for each in answer.because],
+    )
+    return BookingQuote(method=asked.method, terms=terms, refusal=None)
 
 
 def _told_line(line: booking.Line, currency: str) -> QuoteLine:
@@ -88,6 +109,7 @@ def _told_line(line: booking.Line, currency: str) -> QuoteLine:
         state=line.state,
         share=told_money(rules.Money(line.share, currency)),
         settled_by=line.settled_by,
+        package_id=strawberry.ID(encode("Package", line.package_id)) if line.package_id else None,
         because=line.because,
     )
 
@@ -111,8 +133,8 @@ async def booking_quotes(
     info: Info,
     course_id: Annotated[strawberry.ID, _asks("The id of the course.")],
     user_id: Annotated[strawberry.ID, _asks("The id of the student.")],
-    package_id: Annotated[strawberry.ID | None, _asks("The package to draw credits from.")] = None,
-    at: Annotated[datetime | None, _asks("The moment; now by default.")] = None,
+    package_id: Annotated[strawberry.ID | None, _asks("The package to draw from; any, if left out.")] = None,
+    at: Annotated[datetime | None, _asks("The moment; now by default, and only then with tokens.")] = None,
 ) -> list[BookingQuote] | None:
     """(course, student, package, instant) -> a quote for each way of paying, None where unknown. Raises BadInput."""
     course, user = known("Course")(course_id), known("User")(user_id)
@@ -120,4 +142,9 @@ async def booking_quotes(
         return None
     package = known("Package")(package_id) if package_id else None
     answers = await quotes(info.context, course, user, package, at)
-    return [told_quote(method, answer) for method, answer in answers.items()] if answers else None
+    if answers is None:
+        return None
+    return [
+        told_quote(info.context, Asked(course, user, method, package), *kept, binding=at is None)
+        for method, kept in answers.items()
+    ]

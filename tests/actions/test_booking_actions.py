@@ -6,8 +6,9 @@ from uuid import UUID
 
 import pytest
 
-from models.actions import bookings, memberships, payments
-from models.actions.bookings import balance, book_course, grant_package
+from models.actions import bookings, cancellations, memberships, payments
+from models.actions.bookings import book_course
+from models.actions.packages import balance, grant_package
 from models.actions.unit import unit
 from models.rules.booking import Method, Pricing
 from models.rules.invoicing import Mark
@@ -17,12 +18,14 @@ from models.rules.states import BookingStatus, Owner, PaymentOutcome, PaymentPur
 from models.tables.booking import Booking
 from models.tables.course import Attendance, Course
 from models.tables.job import Job
+from models.tables.membership import Membership
 from models.tables.package import CreditEntry, Package
 from models.tables.payment import Payment
 from models.tables.row import new_id
 from models.tables.user import User
 from tests.build import (
     BY,
+    DAY,
     HOUR,
     NOW,
     WEEK,
@@ -99,15 +102,17 @@ async def test_package_and_charge_on_a_full_rate_course_under_way() -> None:
         ("payments.collect", f"payments.collect:{payment.id}"),
         ("live.publish", None),
     ]
-    (entry,) = seen.audit
+    entry, charged = seen.audit
     assert (entry.actor, entry.verb, entry.subject_id, entry.after) == (
         BY,
         "book_course",
         booking.id,
-        {"credits": 4, "charge": 20_00},
+        {"credits": 4, "charge": 20_00, "carried": 0},
     )
-    assert [step["rule"] for step in entry.because] == ["D6", "D4", "R126", "R130", "R117"]
-    assert entry.because == booking.because
+    assert [step["rule"] for step in entry.because] == ["D6", "D4", "R126", "R130", "R117", "0035"]
+    assert entry.because == booking.because == charged.because
+    assert (charged.verb, charged.subject_id) == ("charge_booking", payment.id)
+    assert charged.after == {"amount": 20_00, "carried": 0}
 
 
 @pytest.mark.parametrize(
@@ -213,11 +218,31 @@ async def test_credits_need_a_package_of_the_students_own_that_is_valid_now() ->
     await Package.filter(id=ended.id).update(valid_from=NOW - WEEK, valid_until=NOW)
     await Package.filter(id=of_tomorrow.id).update(valid_from=NOW + HOUR)
     for method in (PACKAGE, PACKAGE_AND_CHARGE):
-        async with refused(Code.PACKAGE_REQUIRED, "packageId"):
-            await book(user, course, method)
         for package in (another_s, membership_s, ended, of_tomorrow):
             async with refused(Code.PACKAGE_NOT_VALID, "packageId"):
                 await book(user, course, method, package)
+
+
+async def test_without_a_package_named_all_are_drawn_from_those_that_end_first_before_the_others() -> None:
+    user = await a_member_with_card()
+    ends = (None, NOW + 30 * WEEK, NOW + 2 * WEEK)
+    never, later, soon = [await a_package(user, 3, valid_until=until) for until in ends]
+    booking = await book(user, await a_course(future=8), PACKAGE_AND_CHARGE)
+    assert (booking.credits, booking.charge) == (8, 0)
+    assert [await balance(package.id) for package in (soon, later, never)] == [1, 0, 0]
+    without = await book(user, await a_course(future=4), PACKAGE_AND_CHARGE, never)
+    assert (without.credits, without.charge) == (0, 80_00)
+    assert await balance(soon.id) == 1
+
+
+async def test_a_package_for_one_course_pays_for_no_other() -> None:
+    user, course, other = await a_user(), await a_course(future=2), await a_course(future=2)
+    package = await a_package(user, 10, course_id=course.id)
+    async with refused(Code.PACKAGE_NOT_VALID, "packageId"):
+        await book(user, other, PACKAGE, package)
+    async with refused(Code.INSUFFICIENT_CREDITS):
+        await book(user, other, PACKAGE)
+    assert (await book(user, course, PACKAGE)).credits == 2
 
 
 async def test_credits_must_reach_the_last_class() -> None:
@@ -232,9 +257,12 @@ async def test_credits_must_reach_the_last_class() -> None:
 
     member = await a_user()
     membership = await a_membership(member)
-    await a_package(member, 8, membership_id=membership.id, valid_until=last)
+    await a_package(member, 8, membership_id=membership.id, valid_until=NOW + WEEK)
+    await Membership.filter(id=membership.id).update(ends_on=last.date())
     async with refused(Code.MEMBERSHIP_NOT_VALID):
         await book(member, course, MEMBERSHIP)
+    await Membership.filter(id=membership.id).update(ends_on=(last + DAY).date())
+    assert (await book(member, course, MEMBERSHIP)).credits == 8  # this period's credits, the membership's time
 
 
 async def test_a_membership_must_stand() -> None:
@@ -362,9 +390,14 @@ async def test_a_failed_payment_gives_places_and_credits_back_once() -> None:
     assert seen.kinds == ["notifications.payment_failed", "live.publish"]
     assert [(entry.verb, entry.after) for entry in seen.audit] == [
         ("settle_payment", {"status": "FAILED", "failure": "card_declined"}),
-        ("release_booking", {"status": "RELEASED"}),
+        ("release_booking", {"status": "RELEASED", "credits": 6, "money": 20_00}),
     ]
-    assert seen.audit[1].because == ["payment FAILED: card_declined"]
+    (why,) = seen.audit[1].because
+    assert (why["rule"], why["text"], why["figures"]) == (
+        "0036",
+        "payment FAILED: card_declined",
+        {"classes": 8, "credits": 6, "amount": 20_00},
+    )
     async with nothing_written():
         assert await settle(payment.id, PaymentOutcome.FAILED, "card_declined") is False
     await settle(payment.id, PaymentOutcome.CANCELLED)
@@ -404,18 +437,18 @@ async def test_a_paid_booking_is_confirmed_once() -> None:
 async def test_what_was_released_is_not_confirmed_and_not_released_again() -> None:
     booking = await book(await a_member_with_card(), await a_course(future=8))
     async with unit(acting=BY, at=NOW) as work:
-        assert await bookings.release(work, booking.id, to=BookingStatus.CANCELLED, because="asked") is True
+        assert await cancellations.release(work, booking.id, because="the card was declined") is True
     async with nothing_written(), unit(acting=BY, at=NOW) as work:
-        assert await bookings.release(work, booking.id, to=BookingStatus.RELEASED, because="again") is False
+        assert await cancellations.release(work, booking.id, because="again") is False
         await bookings.confirm(work, booking.id)
-    assert (await Booking.get(id=booking.id)).status is BookingStatus.CANCELLED
+    assert (await Booking.get(id=booking.id)).status is BookingStatus.RELEASED
 
 
 async def test_a_release_leaves_the_classes_that_passed_as_they_were() -> None:
     booking = await book(await a_member_with_card(), await a_course(future=4))
     later = NOW + 2 * WEEK
     async with unit(acting=BY, at=later) as work:
-        await bookings.release(work, booking.id, to=BookingStatus.CANCELLED, because="asked")
+        await cancellations.release(work, booking.id, because="the card was declined")
     assert [mark for _, mark in await seats(booking)] == [Mark.BOOKED, Mark.BOOKED, Mark.CANCELLED, Mark.CANCELLED]
 
 

@@ -88,7 +88,7 @@ async def test_a_membership_is_sold_at_todays_price_and_stands_once_its_money_is
     assert seen.verbs == ["start_membership", "move_membership"]
     assert seen.audit[0].after == {"amount": 35_00, "price_level": "BASE", "starts_on": "2026-03-02"}
     assert seen.events == ["MembershipStatusChanged"]
-    assert seen.kinds == ["courses.push_membership", "live.publish"]
+    assert seen.kinds == ["courses.push_membership", "packages.grant_to_membership", "live.publish"]
 
 
 async def test_it_waits_for_its_mandate_and_follows_it() -> None:

@@ -7,7 +7,7 @@ from uuid import UUID
 
 import pytest
 
-from models.actions import access, memberships, payments
+from models.actions import access, memberships, notifications, payments
 from models.rules.facts import (
     Attendee,
     AttendeesPosted,
@@ -206,6 +206,7 @@ async def test_a_failed_fee_suspends_and_shuts_the_door_in_the_same_transaction(
     assert [(job.kind, job.subject) for job in seen.jobs] == [
         ("notifications.payment_failed", f"notifications.payment_failed:{fee.id}"),
         ("courses.push_membership", f"courses.push_membership:{membership.id}"),
+        ("packages.grant_to_membership", f"packages.grant_to_membership:{membership.id}"),
         ("live.publish", None),
     ]
     assert seen.told[-1]["ids"] == {
@@ -246,7 +247,7 @@ async def test_money_made_good_opens_the_door_for_what_is_to_come() -> None:
         (NOW + 2 * DAY - half, None),
     ]
     assert seen.events == ["PaymentUpdated", "AccessGranted", "MembershipStatusChanged"]
-    assert seen.kinds == ["courses.push_membership", "live.publish"]
+    assert seen.kinds == ["courses.push_membership", "packages.grant_to_membership", "live.publish"]
 
 
 async def test_two_missed_fees_are_both_to_be_made_good() -> None:
@@ -342,7 +343,7 @@ async def test_a_missed_payment_is_told_once_an_attempt() -> None:
     unsent = await payments.notify_missed(fee.id, acting=BY, at=NOW)
     assert unsent is not None
     assert unsent[0].id == note.id, "the same message while it has not left"
-    await payments.notified(note.id, at=NOW)
+    await notifications.sent(note.id, at=NOW)
     assert await payments.notify_missed(fee.id, acting=BY, at=NOW) is None
     assert await Notification.filter(user_id=fee.user_id).count() == 1
 

@@ -101,9 +101,9 @@ def test_whatever_the_order_and_however_often_the_end_is_the_same(
 
 
 @pytest.fixture
-def loop(database: None) -> asyncio.AbstractEventLoop:
+async def loop(database: None) -> asyncio.AbstractEventLoop:
     """The loop the module's database is open in, for examples Hypothesis makes."""
-    return asyncio.get_event_loop_policy().get_event_loop()
+    return asyncio.get_running_loop()
 
 
 # -- what a subscription does to its membership -----------------------------------------------------------------------

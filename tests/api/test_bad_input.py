@@ -21,8 +21,10 @@ import pytest
 import pytest_asyncio
 from graphql import GraphQLNonNull, get_named_type
 
+from models.rules.booking import Method
 from models.rules.lifecycle import Status
-from models.rules.states import Provider, Role
+from models.rules.states import BookingStatus, Provider, Role
+from models.tables.booking import Booking
 from models.tables.centre import Centre
 from models.tables.membership import Membership
 from models.tables.package import Package
@@ -167,6 +169,9 @@ OWN_WORDS = {
 BESIDE: dict[tuple[str, str], Words] = {
     ("setPriceOverride", "settingGroupId"): {"centreId": None},
     ("bookCourse", "packageId"): {"method": "PACKAGE"},
+    ("moveBooking", "packageId"): {"method": "PACKAGE"},
+    ("createPackageOffer", "classTypeId"): {"courseId": None},
+    ("grantPackage", "courseId"): {"classTypeId": None},
 }
 
 
@@ -270,12 +275,15 @@ REFUSED: list[tuple[str, Words, str, str | None]] = [
     ("createCourse", {"sessions": [BACKWARDS]}, "INVALID_INPUT", "sessions.0"),
     ("createCourse", {"sessions": [{**BACKWARDS, "endsAt": "2026-03-02T11:00:00"}]}, TYPED, None),
     ("createCourse", {"sessions": [{**BACKWARDS, "endsAt": "2026-03-02 11:00:00Z"}]}, TYPED, None),
+    ("updateCourse", {"offerHours": 2**31 - 1}, "INVALID_INPUT", "offerHours"),
+    ("markAttendance", {"mark": "CANCELLED"}, "INVALID_INPUT", "mark"),
     ("bookCourse", {"method": "CASH"}, TYPED, None),
-    ("bookCourse", {"method": "PACKAGE"}, "PACKAGE_REQUIRED", "packageId"),
+    ("bookCourse", {"quoteToken": "made up"}, "INVALID_INPUT", "quoteToken"),
     ("bookCourse", {"method": "MEMBERSHIP"}, "MEMBERSHIP_REQUIRED", None),
     ("grantPackage", {"credits": 0}, "INVALID_INPUT", "credits"),
     ("grantPackage", {"credits": -5}, "INVALID_INPUT", "credits"),
     ("grantPackage", {"validUntil": PAST}, "INVALID_INPUT", "validUntil"),
+    ("createPackageOffer", {"validDays": 2**31 - 1}, "INVALID_INPUT", "validDays"),
     ("startDirectDebit", {"currency": "pounds"}, TYPED, None),
     ("configureProvider", {"provider": "XERO", "secrets": []}, "INVALID_INPUT", "settings.account_code"),
     ("configureProvider", {"provider": "NOOKAL", "secrets": []}, "SECRET_REQUIRED", "secrets.api_key"),
@@ -306,6 +314,10 @@ async def taken(world: World) -> None:
     )  # fmt: skip
     world.put("their membership", theirs)
     world.put("their package", await Package.create(user_id=stranger, name="Theirs", valid_from=now))
+    booked: Words = {"method": Method.PAYMENT, "status": BookingStatus.CONFIRMED, "credits": 0, "charge": 0}
+    course = uuid_of(world, "third course")
+    theirs_too = await Booking.create(course_id=course, user_id=stranger, currency="GBP", **booked)
+    world.put("their booking", theirs_too)
     link = await ExternalLink.create(user_id=stranger, provider=Provider.STRIPE, kind="customer", external_id="cus_9")
     world.put("their link", link)
 
@@ -368,9 +380,14 @@ async def test_a_role_that_may_is_told_what_else_is_wrong(
     [
         ("bookCourse", {"userId": "stranger"}, ("NOT_FOUND", "userId")),
         ("bookCourse", {"packageId": "their package", "method": "PACKAGE"}, ("PACKAGE_NOT_VALID", "packageId")),
+        ("cancelBooking", {"bookingId": "their booking"}, ("NOT_FOUND", "bookingId")),
+        ("moveBooking", {"bookingId": "their booking"}, ("NOT_FOUND", "bookingId")),
+        ("buyPackage", {"userId": "stranger"}, ("NOT_FOUND", "userId")),
         ("createPaymentLink", {"userId": "stranger"}, ("NOT_FOUND", "userId")),
         ("createPaymentLink", {"userId": None}, ("NOT_FOUND", "userId")),
         ("startDirectDebit", {"userId": "stranger"}, ("NOT_FOUND", "userId")),
+        ("joinWaitingList", {"userId": "stranger"}, ("NOT_FOUND", "userId")),
+        ("leaveWaitingList", {"waitingPlaceId": "newcomer's place"}, ("NOT_FOUND", "waitingPlaceId")),
     ],
 )
 async def test_a_member_does_nothing_with_what_is_somebody_elses(

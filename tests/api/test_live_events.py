@@ -13,11 +13,16 @@ from redis.asyncio import Redis
 
 from integrations.bus import RedisBus
 from models.ports import LiveEvent
+from models.rules.booking import Pricing
 from models.rules.lifecycle import Status
-from models.rules.pricing import Integration, MembershipKind
+from models.rules.pricing import Frequency, Integration, MembershipKind, OptionType
+from models.rules.states import WaitingState
+from models.tables.booking import WaitingPlace
 from models.tables.centre import Centre
+from models.tables.course import Course
 from models.tables.job import Job
 from models.tables.membership import Membership, MembershipType
+from models.tables.pricing import PricingOption
 from models.tables.user import User
 from resolvers.reads.ids import encode
 
@@ -134,6 +139,36 @@ async def test_a_member_hears_of_the_own_things_only(
             await wire.say(type="subscribe", id="x", payload={"query": WATCH, "variables": {"id": thing}})
             told = await wire.hear()
             assert (told["type"], told["payload"][0]["extensions"]["code"]) == ("error", "NOT_FOUND")
+
+
+async def test_a_member_follows_the_own_place_in_line(
+    api: Any, bus: RedisBus, kinds: tuple[Centre, MembershipType]
+) -> None:
+    price: dict[str, Any] = {"option_type": OptionType.STANDARD, "frequency": Frequency.FIXED}
+    option = await PricingOption.create(name="Term", amount=0, currency="GBP", **price)
+    course = await Course.create(
+        name="Full", centre=kinds[0], pricing_option=option, pricing=Pricing.PRORATED, capacity=1
+    )
+    theirs, own = [await WaitingPlace.create(course=course, user=user) for user in (api.stranger, api.member)]
+    its_id = gid("WaitingPlace", own.id)
+    query = """subscription ($id: ID) { waitingPlaceUpdated(waitingPlaceId: $id) {
+        kind waitingPlace { id state position } } }"""
+    told = [
+        LiveEvent(str(uuid4()), "waiting_list", "PlaceOffered", {"waiting_place_id": str(place.id)}, AT)
+        for place in (theirs, own)
+    ]
+    async with api.socket("MEMBER") as wire:
+        await wire.say(type="subscribe", id="1", payload={"query": query, "variables": {"id": its_id}})
+        shown = {"id": its_id, "state": "WAITING", "position": 2}
+        assert await heard(wire) == {"kind": "SNAPSHOT", "waitingPlace": shown}
+        await WaitingPlace.filter(id=own.id).update(state=WaitingState.OFFERED, offered_until=AT)
+        await bus.publish(told)
+        shown = {"id": its_id, "state": "OFFERED", "position": None}
+        assert await heard(wire) == {"kind": "PlaceOffered", "waitingPlace": shown}
+        foreign = {"id": gid("WaitingPlace", theirs.id)}
+        await wire.say(type="subscribe", id="x", payload={"query": query, "variables": foreign})
+        answer = await wire.hear()
+        assert (answer["type"], answer["payload"][0]["extensions"]["code"]) == ("error", "NOT_FOUND")
 
 
 async def test_a_job_is_followed_to_its_end(api: Any, bus: RedisBus) -> None:

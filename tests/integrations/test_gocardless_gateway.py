@@ -213,7 +213,7 @@ async def test_the_event_loop_is_not_held_up(debits: DirectDebits, sandbox: Sand
 async def test_looking_up_reads_every_page(
     debits: DirectDebits, sandbox: Sandbox, order: Collection, mandate: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("integrations.gocardless.client.MOST_ON_A_PAGE", 2)
+    monkeypatch.setattr("integrations.gocardless.calls.MOST_ON_A_PAGE", 2)
     oldest = await debits.collect(order)
     for _ in range(5):
         await debits.collect(an_order(mandate=mandate))

@@ -206,9 +206,9 @@ def test_a_failed_step_ends_everything_and_shows_the_end_of_its_log(drive: Calla
 
 
 def test_who_is_not_ready_in_time_ends_everything(drive: Callable[..., Driven]) -> None:
-    driven = drive(row("api", "say:still thinking", patience=0.5))
+    driven = drive(row("api", "say:still thinking", patience=3))
     assert driven.process.wait(10) == 1
-    assert "api: not ready after 0.5 s. The end of " in driven.said
+    assert "api: not ready after 3 s. The end of " in driven.said
     assert "  | still thinking" in driven.said
     assert driven.events == ["api started", "api stopped by SIGTERM"]
 

@@ -21,6 +21,7 @@ from models.rules.booking import (
     shares,
     timetable,
 )
+from models.rules.credits import Lot
 from models.rules.money import Money
 from models.rules.refusals import Code, Refusal
 
@@ -38,13 +39,17 @@ prices = st.integers(0, 10**7)
 held = st.integers(0, 30)
 
 
+def lots(holding: int) -> list[Lot]:
+    return [Lot(UUID(int=1), holding)]
+
+
 def charge_of(lines: tuple[Line, ...]) -> int:
     return sum(line.share for line in lines if line.settled_by is SettledBy.CHARGE)
 
 
 def asked(price: int, pricing: Pricing, course: list[Session], method: Method, holding: int, basis: Basis) -> Quote:
     try:
-        return quote(Money(price, "GBP"), pricing, course, NOW, method, holding, basis)
+        return quote(Money(price, "GBP"), pricing, course, NOW, method, lots(holding), basis)
     except Refusal:
         assume(False)
         raise
@@ -85,7 +90,7 @@ def test_a_quote_adds_up_and_does_not_depend_on_the_order_it_is_told(
     assert all(line.state is ClassState.FUTURE for line in answer.lines if line.settled_by is SettledBy.CREDIT)
     shuffled = list(course)
     random.shuffle(shuffled)
-    assert quote(Money(price, "GBP"), pricing, shuffled, NOW, method, holding, basis) == answer
+    assert quote(Money(price, "GBP"), pricing, shuffled, NOW, method, lots(holding), basis) == answer
 
 
 @given(prices, courses, held, st.sampled_from(Pricing), st.sampled_from(Basis))
@@ -105,7 +110,7 @@ def test_package_and_charge_is_never_refused_and_never_dearer_with_a_credit_more
     classes = timetable(course, NOW)
     assume(classes.future)
     fewer, more = (
-        quote(Money(price, "GBP"), pricing, course, NOW, Method.PACKAGE_AND_CHARGE, number, basis)
+        quote(Money(price, "GBP"), pricing, course, NOW, Method.PACKAGE_AND_CHARGE, lots(number), basis)
         for number in (holding, holding + 1)
     )
     assert fewer.credits == min(holding, classes.future)
@@ -119,11 +124,11 @@ def test_credits_alone_take_one_for_each_class_to_come_or_are_refused(
     classes = timetable(course, NOW)
     late = pricing is Pricing.FULL_RATE and classes.started
     if classes.future and not late and holding >= classes.future:
-        answer = quote(Money(80_00, "GBP"), pricing, course, NOW, method, holding)
+        answer = quote(Money(80_00, "GBP"), pricing, course, NOW, method, lots(holding))
         assert (answer.credits, answer.charge) == (classes.future, Money(0, "GBP"))
         return
     with pytest.raises(Refusal) as refused:
-        quote(Money(80_00, "GBP"), pricing, course, NOW, method, holding)
+        quote(Money(80_00, "GBP"), pricing, course, NOW, method, lots(holding))
     if classes.future == 0:
         assert refused.value.code is Code.NO_FUTURE_CLASSES
     elif late:

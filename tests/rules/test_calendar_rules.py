@@ -5,7 +5,7 @@ from datetime import date
 from hypothesis import given
 from hypothesis import strategies as st
 
-from models.rules.calendar import months_after, period_of, periods_begun
+from models.rules.calendar import months_after, period_of, period_on, periods_begun
 
 days = st.dates(date(1970, 1, 1), date(2100, 12, 31))
 
@@ -29,3 +29,9 @@ def test_today_lies_in_the_last_period_begun(start: date, later: int) -> None:
     begun = list(periods_begun(start, today))
     assert begun[0].start == start
     assert begun[-1].start <= today < begun[-1].end
+    assert period_on(start, today) == begun[-1]
+
+
+@given(days, st.integers(1, 1500))
+def test_no_period_holds_a_day_before_the_first(start: date, earlier: int) -> None:
+    assert period_on(start, date.fromordinal(start.toordinal() - earlier)) is None

@@ -12,7 +12,18 @@ import pytest
 from models.rules import events, facts
 from models.rules.lifecycle import Status
 from models.rules.refusals import REFUSALS, Code, Refusal
-from models.rules.states import SETTLEMENTS, PaymentOutcome, PaymentStatus, settled
+from models.rules.states import (
+    RECEIVED,
+    REFUND_SETTLEMENTS,
+    SETTLEMENTS,
+    PaymentOutcome,
+    PaymentStatus,
+    RefundOutcome,
+    RefundStatus,
+    refund_settled,
+    refundable,
+    settled,
+)
 
 
 @pytest.mark.parametrize("code", Code)
@@ -55,7 +66,7 @@ def test_topics_and_reactions_belong_to_events() -> None:
     known = set(get_args(events.Event))
     assert events.TOPIC.keys() <= known
     assert events.REACTIONS.keys() <= known
-    assert set(events.TOPIC.values()) == {"membership", "invoice", "payment", "booking"}
+    assert set(events.TOPIC.values()) == {"membership", "invoice", "payment", "booking", "waiting_list"}
     assert all(re.fullmatch(r"[a-z]+\.[a-z_]+", job) for jobs in events.REACTIONS.values() for job in jobs)
 
 
@@ -83,3 +94,35 @@ def test_confirmed_money_can_fall_again() -> None:
     assert settled(PaymentStatus.PAID_OUT, PaymentOutcome.FAILED) is PaymentStatus.FAILED
     assert settled(PaymentStatus.PAID_OUT, PaymentOutcome.CHARGED_BACK) is PaymentStatus.CHARGED_BACK
     assert settled(PaymentStatus.CANCELLED, PaymentOutcome.CONFIRMED) is None
+
+
+@pytest.mark.parametrize("outcome", RefundOutcome)
+@pytest.mark.parametrize("status", RefundStatus)
+def test_an_outcome_told_twice_settles_a_refund_once(status: RefundStatus, outcome: RefundOutcome) -> None:
+    once = refund_settled(status, outcome)
+    assert (once is not None) == (status in REFUND_SETTLEMENTS[outcome][0])
+    if once is not None:
+        assert once is not status
+        assert refund_settled(once, outcome) is None
+
+
+def test_a_refund_that_arrived_may_be_sent_back_and_then_is_over() -> None:
+    assert refund_settled(RefundStatus.SUCCEEDED, RefundOutcome.FAILED) is RefundStatus.FAILED
+    assert refund_settled(RefundStatus.FAILED, RefundOutcome.SUCCEEDED) is None
+
+
+@pytest.mark.parametrize(
+    ("status", "refunds", "left"),
+    [
+        (PaymentStatus.CONFIRMED, [], 35_00),
+        (PaymentStatus.PAID_OUT, [(RefundStatus.SUCCEEDED, 10_00), (RefundStatus.DUE, 5_00)], 20_00),
+        (PaymentStatus.CONFIRMED, [(RefundStatus.UNKNOWN, 10_00), (RefundStatus.SUBMITTED, 25_00)], 0),
+        (PaymentStatus.CONFIRMED, [(RefundStatus.FAILED, 35_00)], 35_00),
+        (PaymentStatus.CONFIRMED, [(RefundStatus.SUCCEEDED, 35_00), (RefundStatus.DUE, 1)], 0),
+        *((status, [], 0) for status in PaymentStatus if status not in RECEIVED),
+    ],
+)
+def test_what_was_received_and_not_given_back_is_refundable(
+    status: PaymentStatus, refunds: list[tuple[RefundStatus, int]], left: int
+) -> None:
+    assert refundable(status, 35_00, refunds) == left

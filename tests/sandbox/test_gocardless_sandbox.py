@@ -383,6 +383,27 @@ def test_refunds_need_the_right_confirmation(sandbox: Any, debits: Any, receiver
     sandbox.advance(days=10)
     assert debits.refunds.get(made.id).status == "paid"
     assert [step[0] for step in events_of(sandbox, "refund", made.id)] == ["created", "paid"]
+    assert sandbox.do("gocardless", "fail_refund", refund=made.id)["status"] == "bounced"
+    assert debits.payments.get(payment.id).amount_refunded == 0
+    debits.scenario_simulators.run("refund_returned", params={"links": {"resource": made.id}})
+    steps = [(action, cause) for action, _origin, cause in events_of(sandbox, "refund", made.id)]
+    assert steps[2:] == [("failed", "refund_failed"), ("funds_returned", "refund_funds_returned")]
+    assert sandbox.admin.post("/do/gocardless/pay_refund", json={"refund": made.id}).status_code == 409
+
+
+def test_a_refund_is_made_once_a_key_and_by_hand(sandbox: Any, debits: Any) -> None:
+    payment = charge(debits, mandate_of(sandbox))
+    sandbox.do("gocardless", "confirm_payment", payment=payment.id)
+    params = {"amount": 1000, "total_amount_confirmation": 1000, "links": {"payment": payment.id}}
+    headers = {"Idempotency-Key": "refund:1"}
+    made = debits.refunds.create(params=params | {"metadata": {"refund_id": "1"}}, headers=headers)
+    with pytest.raises(errors.IdempotentCreationConflictError) as conflict:
+        debits.refunds.create(params=params, headers=headers)
+    assert conflict.value.conflicting_resource_id == made.id
+    assert (made.status, made.metadata) == ("submitted", {"refund_id": "1"})
+    by_hand = sandbox.do("gocardless", "refund_payment", payment=payment.id, amount=500)["refund"]
+    assert sandbox.do("gocardless", "pay_refund", refund=by_hand)["status"] == "paid"
+    assert debits.payments.get(payment.id).amount_refunded == 1500
 
 
 @pytest.mark.parametrize(

@@ -168,6 +168,26 @@ async def test_refunds_add_up_and_end_at_the_charge(sandbox: Any, client: Any, r
     assert (await client.v1.refunds.retrieve_async(part.id)).metadata.why == "rain"
 
 
+async def test_a_refund_may_wait_and_may_be_sent_back(sandbox: Any, client: Any, receiver: Any) -> None:
+    card = sandbox.do("stripe", "create_customer_with_card", email="a@b.c", name="A", card="pm_card_pendingRefund")
+    intent = await pay(client, card["customer"], card["payment_method"], "k1")
+    wanted = {"payment_intent": intent.id, "amount": 1000}
+    made = await client.v1.refunds.create_async(wanted, {"idempotency_key": "refund:1"})
+    again = await client.v1.refunds.create_async(wanted, {"idempotency_key": "refund:1"})
+    assert (made.status, again.id) == ("pending", made.id)
+    assert sandbox.do("stripe", "complete_refund", refund=made.id)["status"] == "succeeded"
+    assert sandbox.admin.post("/do/stripe/complete_refund", json={"refund": made.id}).status_code == 409
+    sandbox.do("stripe", "fail_refund", refund=made.id, reason="lost_or_stolen_card")
+    failed = await client.v1.refunds.retrieve_async(made.id)
+    assert (failed.status, failed.failure_reason) == ("failed", "lost_or_stolen_card")
+    charge = await client.v1.charges.retrieve_async(intent.latest_charge)
+    assert (charge.amount_refunded, charge.refunded) == (0, False)
+    booked = await client.v1.balance_transactions.retrieve_async(failed.failure_balance_transaction)
+    assert (booked.amount, booked.type) == (1000, "refund_failure")
+    told = [one.type for one in verified(sandbox, receiver, "refund.failed") if one.type.startswith("refund.")]
+    assert sorted(told) == ["refund.created", "refund.failed", "refund.updated", "refund.updated"]
+
+
 async def test_customers_and_cards(sandbox: Any, client: Any) -> None:
     made = await client.v1.customers.create_async({"email": "bob@example.com", "metadata": {"user": "7", "old": "x"}})
     card = await client.v1.payment_methods.attach_async("pm_card_visa", {"customer": made.id})

@@ -57,6 +57,8 @@ def everything(sandbox_process: Any) -> dict[str, list[Any]]:
     box.advance(days=7, hours=2)
     paid = [one for one in box.state_of("stripe.payment_intent") if one["status"] == "succeeded"]
     box.do("stripe", "refund_payment", payment_intent=paid[0]["id"], amount=1000)
+    sent_back = box.do("stripe", "refund_payment", payment_intent=paid[0]["id"], amount=500)["refund"]
+    box.do("stripe", "fail_refund", refund=sent_back)
     key = box.credentials["stripe"]["api_key"]
     with httpx.Client(base_url=box.urls["stripe"], auth=(key, ""), trust_env=False) as http:
         form = {"amount": "900", "currency": "gbp", "payment_method": "pm_card_visa_chargeDeclined", "confirm": "true"}

@@ -11,15 +11,13 @@ from models.rules.booking import (
     ClassState,
     Method,
     Pricing,
-    Quote,
     Session,
     SettledBy,
-    check_valid_through,
     quote,
-    quotes,
     shares,
     timetable,
 )
+from models.rules.credits import Lot
 from models.rules.money import Money
 from models.rules.refusals import Code, Refusal
 
@@ -30,6 +28,12 @@ DELETED, ELAPSED, FUTURE = ClassState
 
 NOW = datetime(2025, 3, 31, 18, 0, tzinfo=UTC)
 PRICE = Money(80_00, "USD")
+
+
+def lots(held: int, *, good_until: datetime | None = None) -> list[Lot]:
+    """So many credits of one package."""
+    return [Lot(UUID(int=1), held, good_until, good_until)]
+
 
 Taken = tuple[int, int]  # credits, minor units
 LATE_MEMBERSHIP = Code.MEMBERSHIP_FULL_RATE_STARTED
@@ -68,7 +72,7 @@ def outcome(
 ) -> Taken | str:
     """What booking takes, or how many credits it is short of, or the code it is refused with."""
     try:
-        answer = quote(price, pricing, course, NOW, method, held, basis)
+        answer = quote(price, pricing, course, NOW, method, lots(held), basis)
     except Refusal as refusal:
         short_of_credits = refusal.code is Code.INSUFFICIENT_CREDITS
         return refusal.message.split(":")[0] if short_of_credits else refusal.code
@@ -176,7 +180,7 @@ def test_a_prorated_course_without_deletions_costs_its_full_price_before_it_begi
 
 
 def test_credits_cover_the_earliest_classes_and_the_charge_the_latest() -> None:
-    answer = quote(PRICE, FULL_RATE, a_course(future=8), NOW, PACKAGE_AND_CHARGE, 3)
+    answer = quote(PRICE, FULL_RATE, a_course(future=8), NOW, PACKAGE_AND_CHARGE, lots(3))
     assert [line.settled_by for line in answer.lines] == [SettledBy.CREDIT] * 3 + [SettledBy.CHARGE] * 5
     assert [line.session_id.int for line in answer.lines] == list(range(8))
 
@@ -192,9 +196,9 @@ def test_a_package_that_covers_exactly_the_classes_to_come_is_enough() -> None:
 def test_a_membership_joins_a_full_rate_course_until_its_first_class_starts() -> None:
     first = NOW + timedelta(microseconds=1)
     course = [Session(UUID(int=n), first + timedelta(weeks=n)) for n in range(8)]
-    assert quote(PRICE, FULL_RATE, course, NOW, MEMBERSHIP, 8).credits == 8
+    assert quote(PRICE, FULL_RATE, course, NOW, MEMBERSHIP, lots(8)).credits == 8
     with pytest.raises(Refusal) as refused:
-        quote(PRICE, FULL_RATE, course, first, MEMBERSHIP, 8)
+        quote(PRICE, FULL_RATE, course, first, MEMBERSHIP, lots(8))
     assert refused.value.code is Code.MEMBERSHIP_FULL_RATE_STARTED
     assert refused.value.message == (
         "1 of 8 classes have passed. "
@@ -204,7 +208,7 @@ def test_a_membership_joins_a_full_rate_course_until_its_first_class_starts() ->
 
 
 def test_completed_and_uncovered_classes_stand_on_lines_of_their_own() -> None:
-    answer = quote(PRICE, FULL_RATE, a_course(elapsed=2, deleted=2, future=4), NOW, PACKAGE_AND_CHARGE, 3)
+    answer = quote(PRICE, FULL_RATE, a_course(elapsed=2, deleted=2, future=4), NOW, PACKAGE_AND_CHARGE, lots(3))
     assert [(line.state, line.share, line.settled_by, line.because[:4]) for line in answer.lines] == [
         (ELAPSED, 10_00, SettledBy.CHARGE, "R126"),
         (ELAPSED, 10_00, SettledBy.CHARGE, "R126"),
@@ -218,24 +222,24 @@ def test_completed_and_uncovered_classes_stand_on_lines_of_their_own() -> None:
 
 
 def test_the_full_amount_includes_the_deleted_classes() -> None:
-    answer = quote(PRICE, FULL_RATE, a_course(elapsed=2, deleted=2, future=4), NOW, PAYMENT, 0)
+    answer = quote(PRICE, FULL_RATE, a_course(elapsed=2, deleted=2, future=4), NOW, PAYMENT, lots(0))
     assert {line.settled_by for line in answer.lines} == {SettledBy.CHARGE}
     assert answer.charge == PRICE
 
 
 def test_a_package_alone_may_join_late_where_the_operator_says_so() -> None:
     course = a_course(elapsed=2, future=6)
-    answer = quote(PRICE, FULL_RATE, course, NOW, PACKAGE, 10, package_joins_late=True)
+    answer = quote(PRICE, FULL_RATE, course, NOW, PACKAGE, lots(10), package_joins_late=True)
     assert (answer.credits, answer.charge) == (6, Money(0, "USD"))
     assert [line.settled_by for line in answer.lines[:2]] == [SettledBy.FREE] * 2
     with pytest.raises(Refusal) as refused:
-        quote(PRICE, FULL_RATE, course, NOW, MEMBERSHIP, 10, package_joins_late=True)
+        quote(PRICE, FULL_RATE, course, NOW, MEMBERSHIP, lots(10), package_joins_late=True)
     assert refused.value.code is Code.MEMBERSHIP_FULL_RATE_STARTED
 
 
 def test_a_package_alone_is_told_to_charge_as_well() -> None:
     with pytest.raises(Refusal) as refused:
-        quote(PRICE, FULL_RATE, a_course(elapsed=2, future=6), NOW, PACKAGE, 10)
+        quote(PRICE, FULL_RATE, a_course(elapsed=2, future=6), NOW, PACKAGE, lots(10))
     assert "choose package and charge" in refused.value.message
 
 
@@ -243,14 +247,14 @@ def test_a_package_alone_is_told_to_charge_as_well() -> None:
 
 
 def test_the_past_of_a_prorated_course_is_free() -> None:
-    answer = quote(PRICE, PRORATED, a_course(elapsed=2, deleted=2, future=4), NOW, PAYMENT, 0)
+    answer = quote(PRICE, PRORATED, a_course(elapsed=2, deleted=2, future=4), NOW, PAYMENT, lots(0))
     assert [line.settled_by for line in answer.lines] == (
         [SettledBy.FREE] * 2 + [SettledBy.DELETED] * 2 + [SettledBy.CHARGE] * 4
     )
 
 
 def test_package_and_charge_without_credits_charges_each_class() -> None:
-    answer = quote(PRICE, FULL_RATE, a_course(deleted=2, future=6), NOW, PACKAGE_AND_CHARGE, 0)
+    answer = quote(PRICE, FULL_RATE, a_course(deleted=2, future=6), NOW, PACKAGE_AND_CHARGE, lots(0))
     assert (answer.credits, answer.charge) == (0, Money(60_00, "USD"))
     assert [step.rule for step in answer.because] == ["D6", "D4", "R140", "R130", "R117"]
 
@@ -294,7 +298,7 @@ def test_a_course_all_deleted_has_no_shares_over_the_classes_not_deleted() -> No
 
 
 def test_a_deleted_class_without_a_share_is_paid_by_nobody() -> None:
-    answer = quote(PRICE, FULL_RATE, a_course(deleted=2, future=6), NOW, PAYMENT, 0, NOT_DELETED)
+    answer = quote(PRICE, FULL_RATE, a_course(deleted=2, future=6), NOW, PAYMENT, lots(0), NOT_DELETED)
     assert [(line.share, line.settled_by) for line in answer.lines[:2]] == [(0, SettledBy.DELETED)] * 2
     assert answer.charge == PRICE
 
@@ -307,37 +311,50 @@ def test_a_free_course_still_draws_a_credit_for_each_class() -> None:
 def test_a_price_below_zero_is_refused_and_so_are_credits_below_zero() -> None:
     assert outcome(PAYMENT, FULL_RATE, a_course(future=8), held=0, price=Money(-1, "USD")) == Code.NEGATIVE_AMOUNT
     with pytest.raises(ValueError, match="-1 credits held"):
-        quote(PRICE, FULL_RATE, a_course(future=8), NOW, PACKAGE, -1)
+        quote(PRICE, FULL_RATE, a_course(future=8), NOW, PACKAGE, lots(-1))
 
 
 @pytest.mark.parametrize(
-    ("method", "code"),
-    [
-        (PAYMENT, None),
-        (MEMBERSHIP, Code.MEMBERSHIP_NOT_VALID),
-        (PACKAGE, Code.PACKAGE_NOT_VALID),
-        (PACKAGE_AND_CHARGE, Code.PACKAGE_NOT_VALID),
-    ],
+    ("method", "code"), [(MEMBERSHIP, Code.MEMBERSHIP_NOT_VALID), (PACKAGE, Code.PACKAGE_NOT_VALID)]
 )
-def test_credits_stay_valid_through_the_last_class(method: Method, code: Code | None) -> None:
-    course = timetable(a_course(elapsed=2, future=6), NOW)
-    last = NOW + timedelta(weeks=5, hours=1)
-    check_valid_through(course, method, None)
-    check_valid_through(course, method, last + timedelta(microseconds=1))
-    check_valid_through(timetable(a_course(elapsed=8), NOW), method, NOW)
-    if code is None:
-        return check_valid_through(course, method, last)
+def test_a_credit_pays_for_classes_that_start_while_it_is_good(method: Method, code: Code) -> None:
+    course, last = a_course(elapsed=2, future=6), NOW + timedelta(weeks=5, hours=1)
+    held = lots(6, good_until=last + timedelta(microseconds=1))
+    assert quote(PRICE, PRORATED, course, NOW, method, held).credits == 6
     with pytest.raises(Refusal) as refused:
-        check_valid_through(course, method, last)
+        quote(PRICE, PRORATED, course, NOW, method, lots(6, good_until=last))
     assert refused.value.code is code
-    return None
+    assert refused.value.message.startswith("They end before the last class starts.")
+
+
+def test_package_and_charge_charges_the_classes_that_start_after_the_credits_end() -> None:
+    course, last = a_course(elapsed=2, future=6), NOW + timedelta(weeks=5, hours=1)
+    answer = quote(PRICE, FULL_RATE, course, NOW, PACKAGE_AND_CHARGE, lots(10, good_until=last))
+    assert (answer.credits, answer.charge) == (5, Money(30_00, "USD"))
+    assert [line.settled_by for line in answer.lines[2:]] == [SettledBy.CREDIT] * 5 + [SettledBy.CHARGE]
+
+
+def test_credits_that_end_first_are_drawn_first() -> None:
+    soon, later, never = (UUID(int=n) for n in (3, 2, 1))
+    held = [
+        Lot(never, 9),
+        Lot(later, 2, NOW + timedelta(weeks=9), NOW + timedelta(weeks=9)),
+        Lot(soon, 9, NOW + timedelta(weeks=2), NOW + timedelta(weeks=2)),
+    ]
+    answer = quote(PRICE, FULL_RATE, a_course(future=6), NOW, PACKAGE, held)
+    assert [line.package_id for line in answer.lines] == [soon] * 2 + [later] * 2 + [never] * 2
+    assert [dict(step.figures) for step in answer.because if step.rule == "0035"] == [
+        {"package": str(soon), "credits": 2},
+        {"package": str(later), "credits": 2},
+        {"package": str(never), "credits": 2},
+    ]
 
 
 # Every answer explains itself
 
 
 def test_a_quote_tells_the_rules_and_figures_it_used() -> None:
-    answer = quote(PRICE, FULL_RATE, a_course(elapsed=2, deleted=2, future=4), NOW, PACKAGE_AND_CHARGE, 3)
+    answer = quote(PRICE, FULL_RATE, a_course(elapsed=2, deleted=2, future=4), NOW, PACKAGE_AND_CHARGE, lots(3))
     assert [(step.rule, dict(step.figures)) for step in answer.because] == [
         ("D6", {"price": 80_00, "classes": 8, "basis": "SCHEDULED"}),
         ("D4", {"elapsed": 2, "deleted": 2, "future": 4}),
@@ -345,6 +362,7 @@ def test_a_quote_tells_the_rules_and_figures_it_used() -> None:
         ("R130", {"settled_by": "DELETED", "classes": 2, "amount": 20_00}),
         ("R117", {"settled_by": "CREDIT", "classes": 3, "amount": 30_00}),
         ("R117", {"settled_by": "CHARGE", "classes": 1, "amount": 10_00}),
+        ("0035", {"package": str(UUID(int=1)), "credits": 3}),
     ]
     assert answer.because[0].as_dict() == {
         "rule": "D6",
@@ -354,20 +372,5 @@ def test_a_quote_tells_the_rules_and_figures_it_used() -> None:
 
 
 def test_a_quote_tells_the_basis_its_shares_are_taken_over() -> None:
-    answer = quote(PRICE, FULL_RATE, a_course(elapsed=2, deleted=2, future=4), NOW, PAYMENT, 0, NOT_DELETED)
+    answer = quote(PRICE, FULL_RATE, a_course(elapsed=2, deleted=2, future=4), NOW, PAYMENT, lots(0), NOT_DELETED)
     assert dict(answer.because[0].figures) == {"price": 80_00, "classes": 6, "basis": "NOT_DELETED"}
-
-
-def test_all_ways_of_paying_side_by_side() -> None:
-    answers = quotes(PRICE, FULL_RATE, iter(a_course(elapsed=2, future=6)), NOW, {PACKAGE: 10, PACKAGE_AND_CHARGE: 10})
-    assert list(answers) == [PAYMENT, MEMBERSHIP, PACKAGE, PACKAGE_AND_CHARGE]
-    told = {
-        method: (answer.credits, answer.charge.minor_units) if isinstance(answer, Quote) else answer.code
-        for method, answer in answers.items()
-    }
-    assert told == {
-        PAYMENT: (0, 80_00),
-        MEMBERSHIP: Code.MEMBERSHIP_FULL_RATE_STARTED,
-        PACKAGE: Code.PACKAGE_CANNOT_COVER_ELAPSED,
-        PACKAGE_AND_CHARGE: (6, 20_00),
-    }

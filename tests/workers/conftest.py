@@ -11,7 +11,10 @@ from integrations.clock import SystemClock
 from integrations.registry import Registry
 from models.actions.vault import Vault
 from models.tables.config import opened
+from tests.sandbox.conftest import Sandbox, receiver, receiver_process, sandbox, sandbox_process
 from workers.work import Outside
+
+__all__ = ["Sandbox", "receiver", "receiver_process", "sandbox", "sandbox_process"]
 
 
 @pytest.fixture(scope="module")

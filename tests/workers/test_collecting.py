@@ -12,9 +12,18 @@ import pytest
 
 from integrations.clock import SystemClock
 from integrations.registry import Registry
-from models.actions import payments
+from models.actions import asking, payments
 from models.actions.vault import Vault
-from models.ports import Collected, Collection, OutcomeUnknown, PaymentGateway, Refused, Unavailable
+from models.ports import (
+    Collected,
+    Collection,
+    OutcomeUnknown,
+    PaymentGateway,
+    Refunded,
+    RefundOrder,
+    Refused,
+    Unavailable,
+)
 from models.rules.lifecycle import Status
 from models.rules.states import JobState, PaymentOutcome, PaymentStatus, Provider
 from models.tables.job import Job
@@ -51,7 +60,7 @@ class Gateway:
         if how == "lost before":
             raise OutcomeUnknown("no answer", code="TIMEOUT")
         if how == "answered 5xx":
-            raise OutcomeUnknown("500", code=payments.ANSWERED_ERROR)
+            raise OutcomeUnknown("500", code=asking.ANSWERED_ERROR)
         collected = self.taken.setdefault(order.key, Collected(f"PM:{order.key}", None))
         if how == "declined":
             collected = Collected(collected.reference, Out.FAILED, "insufficient_funds")
@@ -63,6 +72,8 @@ class Gateway:
 
     async def look_up(self, order: Collection) -> Collected | None:
         self.calls.append("look up")
+        if self.answers[:1] == ["look up refused"]:
+            raise Refused("No such customer", code=self.answers.pop(0).upper())
         found = [taken for key, taken in self.taken.items() if key.startswith(f"payment:{order.payment_id}")]
         return found[0] if found else None
 
@@ -73,6 +84,15 @@ class Gateway:
     async def retry(self, reference: str, key: str) -> Collected:
         self.calls.append(f"retry {reference} {key}")
         return Collected(reference, None)
+
+    async def refund(self, order: RefundOrder) -> Refunded:
+        raise AssertionError(f"nobody asked to give {order.amount} back")
+
+    async def find_refund(self, order: RefundOrder) -> Refunded | None:
+        raise AssertionError(f"nobody asked to give {order.amount} back")
+
+    async def refund_status(self, reference: str) -> Refunded:
+        raise AssertionError(f"nobody asked about {reference}")
 
 
 class Only(Registry):
@@ -206,6 +226,16 @@ async def test_a_fresh_key_whose_answer_is_lost_is_kept(till: Till) -> None:
         await till.run()
     assert till.gateway.calls == [collect(till), "look up", collect(till, 2), "look up", collect(till, 2)]
     assert (await till.now())[3] == 2
+
+
+async def test_a_look_up_that_is_refused_proves_nothing(till: Till) -> None:
+    till.gateway.answers = ["lost after", "look up refused"]
+    await till.run()
+    job = await till.run()
+    assert (job.state, job.error_code) == (JobState.READY, "LOOK UP REFUSED")
+    assert (await till.now())[0] is P.UNKNOWN
+    await till.run()
+    assert (await till.now())[:2] == (P.SUBMITTED, reference(till))
 
 
 async def test_an_unavailable_provider_is_asked_again(till: Till) -> None:

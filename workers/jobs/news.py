@@ -5,7 +5,8 @@ from uuid import UUID
 
 from redis.exceptions import RedisError
 
-from models.actions import inbound, payments
+from models.actions import inbound, notifications, payments, waiting
+from models.actions.notifications import Message
 from models.ports import LiveEvent, ReceivedEvent, Unavailable
 from models.rules.states import InboxState, Provider
 from workers.work import Work
@@ -43,17 +44,27 @@ async def publish(work: Work) -> None:
 
 
 async def payment_failed(work: Work) -> None:
-    """Write to a person about a missed payment, once per attempt (R44); send it where a mail server is set up."""
+    """Tell a person of a missed payment, once per attempt (R44)."""
     payment_id = UUID(work.job.payload["payment_id"])
     message = await payments.notify_missed(payment_id, acting=work.acting, at=work.now)
+    await _send(work, message, "Your payment could not be taken")
+
+
+async def place_offered(work: Work) -> None:
+    """Tell a person that a place came free, once."""
+    place_id = UUID(work.job.payload["waiting_place_id"])
+    message = await waiting.notify_offered(place_id, acting=work.acting, at=work.now)
+    await _send(work, message, "A place has come free")
+
+
+async def _send(work: Work, message: Message | None, subject: str) -> None:
+    """Hand a message that was written over, where a mail server is set up."""
     notifier = await work.providers.notifier()
     if message is None or notifier is None:
         return
     notification, user = message
-    await notifier.send(
-        email=user.email, subject="Your payment could not be taken", text=notification.text, key=str(notification.id)
-    )
-    await payments.notified(notification.id, at=work.now)
+    await notifier.send(email=user.email, subject=subject, text=notification.text, key=str(notification.id))
+    await notifications.sent(notification.id, at=work.now)
 
 
 async def move_clock(work: Work) -> None:

@@ -1,13 +1,19 @@
-"""Collecting money: the key is stored before the provider is asked, and an answer that was lost is looked up."""
+"""Money in and back out: the key is stored before the provider is asked, and an answer that was lost is looked up."""
 
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from functools import partial
+from typing import TypeVar
 from uuid import UUID
 
-from models.actions import payments
-from models.actions.payments import Attempt
-from models.ports import Collected, OutcomeUnknown, PaymentGateway, Refused
-from models.rules.states import PaymentOutcome, PaymentStatus
+from models.actions import asking, payments, refunds
+from models.actions.asking import Attempt
+from models.ports import Collected, OutcomeUnknown, Refunded, Refused
+from models.rules.states import PaymentOutcome, PaymentStatus, RefundOutcome
 from workers.work import Work
 
+Order = TypeVar("Order")
+Answer = TypeVar("Answer")
 _FALLEN = (PaymentOutcome.FAILED, PaymentOutcome.CANCELLED)
 
 
@@ -18,8 +24,9 @@ async def collect(work: Work) -> None:
     if attempt is None:
         return
     gateway = await work.providers.payments(attempt.provider)
+    renew = partial(payments.fresh_key, payment_id, acting=work.acting, at=work.now)
     try:
-        collected = await _found_or_collected(work, payment_id, gateway, attempt)
+        collected = await _found_or_made(attempt, gateway.look_up, gateway.collect, renew)
     except OutcomeUnknown as lost:
         await payments.outcome_unknown(payment_id, code=lost.code, acting=work.acting, at=work.now)
         raise
@@ -31,16 +38,43 @@ async def collect(work: Work) -> None:
     await _record(work, payment_id, collected, payments.COLLECTABLE)
 
 
-async def _found_or_collected(work: Work, payment_id: UUID, gateway: PaymentGateway, attempt: Attempt) -> Collected:
+async def refund(work: Work) -> None:
+    """Give money back once; its webhook, or `ask`, says what became of it."""
+    refund_id = UUID(work.job.payload["refund_id"])
+    attempt = await refunds.begin_refund(refund_id, acting=work.acting, at=work.now)
+    if attempt is None:
+        return
+    gateway = await work.providers.payments(attempt.provider)
+    renew = partial(refunds.fresh_key, refund_id, acting=work.acting, at=work.now)
+    try:
+        refunded = await _found_or_made(attempt, gateway.find_refund, gateway.refund, renew)
+    except OutcomeUnknown as lost:
+        await refunds.outcome_unknown(refund_id, code=lost.code, acting=work.acting, at=work.now)
+        raise
+    except Refused as refused:
+        await refunds.settle(refund_id, RefundOutcome.FAILED, failure=refused.code, acting=work.acting, at=work.now)
+        return
+    await _record_refund(work, refund_id, refunded)
+
+
+async def _found_or_made(
+    attempt: Attempt[Order],
+    find: Callable[[Order], Awaitable[Answer | None]],
+    make: Callable[[Order], Awaitable[Answer]],
+    renew: Callable[[], Awaitable[Order]],
+) -> Answer:
     order = attempt.order
     if attempt.look_first:
-        found = await gateway.look_up(order)
+        try:
+            found = await find(order)
+        except Refused as refused:  # that says nothing of what the earlier attempt did
+            raise OutcomeUnknown(f"It cannot be looked up: {refused}", code=refused.code) from refused
         if found is not None:
             return found
         if attempt.answered_error:
-            # the provider keeps its 5xx answer under the old key, and surely has no collection of ours
-            order = await payments.fresh_key(payment_id, acting=work.acting, at=work.now)
-    return await gateway.collect(order)
+            # the provider keeps its 5xx answer under the old key, and surely has nothing of ours
+            order = await renew()
+    return await make(order)
 
 
 async def _record(work: Work, payment_id: UUID, collected: Collected, asked_in: frozenset[PaymentStatus]) -> None:
@@ -57,6 +91,14 @@ async def _record(work: Work, payment_id: UUID, collected: Collected, asked_in: 
         await payments.settle(payment_id, collected.outcome, failure=collected.failure, acting=work.acting, at=work.now)
 
 
+async def _record_refund(work: Work, refund_id: UUID, refunded: Refunded) -> None:
+    """The same for a refund."""
+    settle = partial(refunds.settle, refund_id, acting=work.acting, at=work.now)
+    await settle(RefundOutcome.SUBMITTED, reference=refunded.reference)
+    if refunded.outcome is RefundOutcome.FAILED:
+        await settle(refunded.outcome, failure=refunded.failure)
+
+
 async def retry(work: Work) -> None:
     """Ask again for a failed payment under its own reference."""
     payment_id = UUID(work.job.payload["payment_id"])
@@ -70,11 +112,24 @@ async def retry(work: Work) -> None:
 
 
 async def ask(work: Work) -> None:
-    """Ask providers about payments whose news should have come by now."""
+    """Ask providers about payments and refunds whose news should have come by now."""
     for payment in await payments.to_ask_about():
         assert payment.reference is not None
         gateway = await work.providers.payments(payment.provider)
         status = await gateway.status(payment.reference)
         if status.outcome is not None:
             await payments.settle(payment.id, status.outcome, failure=status.failure, acting=work.acting, at=work.now)
-        await payments.asked(payment.id)
+        await asking.asked(payment)
+    await _ask_about_refunds(work)
+
+
+async def _ask_about_refunds(work: Work) -> None:
+    for made, order in await refunds.to_ask_about():
+        with suppress(Refused):  # the others are asked all the same
+            gateway = await work.providers.payments(made.provider)
+            known = await (gateway.refund_status(made.reference) if made.reference else gateway.find_refund(order))
+            if known is not None:
+                settle = partial(refunds.settle, made.id, acting=work.acting, at=work.now)
+                outcome = known.outcome or RefundOutcome.SUBMITTED
+                await settle(outcome, reference=known.reference, failure=known.failure)
+        await asking.asked(made)

@@ -36,6 +36,8 @@ DESCRIPTIONS = {
     "payout_paid": "The payout has been sent to the creditor's bank account.",
     "refer_to_payer": "The customer's bank wishes them to be asked.",
     "refund_created": "The refund has been created.",
+    "refund_failed": "The refund did not reach your customer, the funds will be returned to you.",
+    "refund_funds_returned": "The funds of the refund have been returned to you.",
     "refund_paid": "The refund has been paid to your customer.",
     "refund_requested": "The customer has asked their bank for the money back.",
     "resubmission_requested": "The mandate will be submitted to the banks again.",

@@ -75,7 +75,7 @@ def _of_refund(account: Account, refund: Json) -> Step | None:
     made = bacs.counts_from(datetime.fromisoformat(refund["created_at"]))
     name = f"gocardless paid {refund['id']}"
     when = bacs.at(bacs.after(made, bacs.PAYOUT_DAYS), bacs.NOON)
-    return Step(when, name, only(payments.refund_paid, account, refund))
+    return Step(when, name, only(payments.move_refund, account, refund, "paid"))
 
 
 def _of_retry(account: Account, planned: Json) -> Step | None:

@@ -32,6 +32,12 @@ PAYMENT_MOVES = {
     "charged_back": ("charged_back", "bank", "authorisation_disputed"),
     "cancelled": ("cancelled", "api", "payment_cancelled"),
 }
+# status of a refund -> the statuses it comes from, action and cause of the event that says so
+REFUND_MOVES = {
+    "paid": (("submitted",), "paid", "refund_paid"),
+    "bounced": (("submitted", "paid"), "failed", "refund_failed"),
+    "funds_returned": (("bounced",), "funds_returned", "refund_funds_returned"),
+}
 # where a payment is to end -> from each status, the next one on the way
 WAYS = {
     "submitted": {"pending_submission": "submitted"},
@@ -233,7 +239,14 @@ def update_refund(account: Account, body: Json, id: str) -> Json:  # noqa: A002 
     return account.save("refunds", account.read("refunds", id) | checked("refunds", body, ["metadata"]))
 
 
-def refund_paid(account: Account, refund: Json) -> None:
-    """The refund has reached the customer."""
-    account.save("refunds", refund | {"status": "paid"})
-    account.tell("refunds", refund, "paid", "gocardless", "refund_paid")
+def move_refund(account: Account, refund: Json, status: str) -> Json:
+    """Give the refund a new status and announce it: paid, bounced, funds returned; 422 when no way leads there."""
+    come_from, action, cause = REFUND_MOVES[status]
+    if refund["status"] not in come_from:
+        raise state_error("invalid_refund_state", f"A refund that is {refund['status']} cannot become {status}")
+    if status == "bounced":
+        payment = account.read("payments", refund["links"]["payment"])
+        account.save("payments", payment | {"amount_refunded": payment["amount_refunded"] - refund["amount"]})
+    account.save("refunds", refund | {"status": status})
+    account.tell("refunds", refund, action, "gocardless", cause)
+    return refund | {"status": status}

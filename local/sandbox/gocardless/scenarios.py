@@ -115,6 +115,34 @@ async def charge_back(world: World, config: Json, payment: str, cause: str = "au
     return _move(world, config, payment, "charged_back", cause=cause)
 
 
+async def refund_payment(world: World, config: Json, payment: str, amount: int) -> Json:
+    """Staff refund a part of a payment in the vendor's dashboard -> {"refund"}."""
+    account = Account(world, config)
+
+    def act() -> Json:
+        total = account.read("payments", payment)["amount_refunded"] + amount
+        said = {"amount": amount, "total_amount_confirmation": total, "links": {"payment": payment}}
+        return {"refund": payments.create_refund(account, said)["id"]}
+
+    return _done(world, act)
+
+
+async def pay_refund(world: World, config: Json, refund: str) -> Json:
+    """The refund reaches the customer now."""
+    return _move_refund(world, config, refund, "paid")
+
+
+async def fail_refund(world: World, config: Json, refund: str) -> Json:
+    """The customer's bank sends the refund back, even after it was paid."""
+    return _move_refund(world, config, refund, "bounced")
+
+
+def _move_refund(world: World, config: Json, refund: str, to: str) -> Json:
+    account = Account(world, config)
+    moved = _done(world, lambda: payments.move_refund(account, account.read("refunds", refund), to))
+    return {"refund": refund, "status": moved["status"]}
+
+
 def _move(world: World, config: Json, payment: str, to: str, **said: str) -> Json:
     account = Account(world, config)
     return _done(world, lambda: _payment(_collected(account, account.read("payments", payment), to, **said)))
@@ -159,5 +187,8 @@ ACTIONS: dict[str, Callable[..., Awaitable[Json]]] = {
         pay_out,
         fail_payment,
         charge_back,
+        refund_payment,
+        pay_refund,
+        fail_refund,
     )
 }

@@ -47,11 +47,10 @@ def _mandate(to: str) -> Simulator:
     return lambda account, id: walk_mandate(account, account.read("mandates", id), to)  # noqa: A006 - the path's word
 
 
-def _refund_paid(account: Account, id: str) -> None:  # noqa: A002 - the path's word
-    refund = account.read("refunds", id)
-    if refund["status"] != "submitted":
-        raise state_error("invalid_refund_state", f"Refund is {refund['status']}")
-    payments.refund_paid(account, refund)
+def _refund(to: str) -> Simulator:
+    return lambda account, id: payments.move_refund(  # noqa: A006 - the path's word
+        account, account.read("refunds", id), to
+    )
 
 
 SIMULATORS: dict[str, Simulator] = {
@@ -68,7 +67,9 @@ SIMULATORS: dict[str, Simulator] = {
     "billing_request_fulfilled": lambda account, id: requests.fulfil(  # noqa: A006 - the path's word
         account, account.read("billing_requests", id), {}
     ),
-    "refund_paid": _refund_paid,
+    "refund_paid": _refund("paid"),
+    "refund_bounced": _refund("bounced"),
+    "refund_returned": _refund("funds_returned"),
 }
 
 

@@ -5,6 +5,7 @@ from local.sandbox.stripe.reading import LIST, SEARCH, Routes, lister, reader, s
 from local.sandbox.stripe.wire import PAGING, ApiError, Parser, integer, mapping, one_of, page, text
 from local.sandbox.world import Json
 
+PENDING_REFUND = "7726"  # a refund to this card is pending until somebody says how it ends
 # The vendor's test cards -> last four digits, why a charge of it is declined (None = it is not).
 CARDS: dict[str, tuple[str, str | None]] = {
     "pm_card_visa": ("4242", None),
@@ -14,6 +15,7 @@ CARDS: dict[str, tuple[str, str | None]] = {
     "pm_card_visa_chargeDeclinedInsufficientFunds": ("9995", "insufficient_funds"),
     "pm_card_chargeDeclinedExpiredCard": ("0069", "expired_card"),
     "pm_card_authenticationRequired": ("3184", "authentication_required"),
+    "pm_card_pendingRefund": (PENDING_REFUND, None),
 }
 DETAILS: dict[str, Parser] = {"metadata": mapping, "description": text}
 PERSON: dict[str, Parser] = DETAILS | {

@@ -1,7 +1,7 @@
 """Payment intents, charges and refunds."""
 
 from local.sandbox.stripe.account import Account, merged
-from local.sandbox.stripe.customers import DETAILS, resolve_method
+from local.sandbox.stripe.customers import DETAILS, PENDING_REFUND, resolve_method
 from local.sandbox.stripe.reading import LIST, SEARCH, Routes, lister, reader, searcher, updater
 from local.sandbox.stripe.wire import ApiError, Parser, array, boolean, integer, mapping, one_of, text
 from local.sandbox.world import Json
@@ -207,11 +207,36 @@ def create_refund(account: Account, params: Json) -> Json:
         metadata=merged({}, params.get("metadata", {})),
     )
     refund["balance_transaction"] = _booked(account, refund, -amount, 0, "refund")
+    if charge["payment_method_details"]["card"]["last4"] == PENDING_REFUND:
+        refund["status"] = "pending"
     charge["amount_refunded"] += amount
     charge["refunded"] = charge["amount_refunded"] == charge["amount"]
     account.tell("refund.created", account.save(refund))
     previous = {"amount_refunded": charge["amount_refunded"] - amount}
     account.tell("charge.refunded", account.save(charge), previous)
+    return refund
+
+
+def end_refund(account: Account, refund: Json, reason: str | None = None) -> Json:
+    """A pending refund arrives; or, for a reason, one that is pending or had succeeded fails: the money is ours again.
+
+    ApiError for one that is over.
+    """
+    if refund["status"] != "pending" and (reason is None or refund["status"] != "succeeded"):
+        raise ApiError(400, f"This refund is {refund['status']}.")
+    before = {"status": refund["status"]}
+    if reason is None:
+        refund["status"] = "succeeded"
+    else:
+        charge = account.read("charge", refund["charge"])
+        charge["amount_refunded"] -= refund["amount"]
+        charge["refunded"] = False
+        account.save(charge)
+        refund |= {"status": "failed", "failure_reason": reason}
+        refund["failure_balance_transaction"] = _booked(account, refund, refund["amount"], 0, "refund_failure")
+    account.tell("refund.updated", account.save(refund), before)
+    if reason is not None:
+        account.tell("refund.failed", refund)
     return refund
 
 

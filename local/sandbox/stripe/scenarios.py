@@ -16,6 +16,15 @@ DECLINES = (
     "do_not_honor",
     "authentication_required",
 )
+REFUND_FAILURES = (
+    "lost_or_stolen_card",
+    "expired_or_canceled_card",
+    "charge_for_pending_refund_disputed",
+    "insufficient_funds",
+    "declined",
+    "merchant_request",
+    "unknown",
+)
 
 
 async def create_customer_with_card(
@@ -121,6 +130,25 @@ async def refund_payment(world: World, config: Json, payment_intent: str, amount
     return {"refund": refund["id"]}
 
 
+async def complete_refund(world: World, config: Json, refund: str) -> Json:
+    """A pending refund reaches the customer."""
+    return _end_refund(world, config, refund)
+
+
+async def fail_refund(world: World, config: Json, refund: str, reason: str = "expired_or_canceled_card") -> Json:
+    """The customer's bank sends a refund back, even after it had succeeded."""
+    if reason not in REFUND_FAILURES:
+        raise ScenarioError(f"Unknown reason {reason}; known: {', '.join(REFUND_FAILURES)}")
+    return _end_refund(world, config, refund, reason)
+
+
+def _end_refund(world: World, config: Json, refund: str, reason: str | None = None) -> Json:
+    account = Account(world, config)
+    with world.unit():
+        made = _allowed(lambda: payments.end_refund(account, account.read("refund", refund), reason))
+    return {"refund": refund, "status": made["status"]}
+
+
 def _known(account: Account, kind: str, id: str) -> Json:  # noqa: A002 - the word every caller uses for it
     return _allowed(lambda: account.read(kind, id))
 
@@ -143,5 +171,7 @@ ACTIONS: dict[str, Callable[..., Awaitable[Json]]] = {
         fail_next_renewal,
         cancel_subscription,
         refund_payment,
+        complete_refund,
+        fail_refund,
     )
 }

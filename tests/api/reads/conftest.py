@@ -12,14 +12,16 @@ import asyncpg
 import orjson
 import pytest
 import strawberry
+from cryptography.fernet import Fernet
 from graphql import GraphQLError, execute, parse, validate
 from tortoise import Tortoise
 
+from models.actions.vault import Vault
 from models.rules import booking, invoicing, lifecycle, pricing
 from models.rules import states as words
 from models.rules.timetable import ClassState
 from models.tables.audit import AuditEntry
-from models.tables.booking import Booking, BookingLine
+from models.tables.booking import Booking, BookingLine, WaitingPlace
 from models.tables.centre import Centre, SettingGroup
 from models.tables.config import tortoise_config
 from models.tables.course import AccessToken, Attendance, ClassSession, Course
@@ -36,8 +38,8 @@ from models.tables.membership import (
     Subscription,
 )
 from models.tables.notification import Notification
-from models.tables.package import CreditEntry, Package
-from models.tables.payment import Payment
+from models.tables.package import CreditEntry, Package, PackageOffer
+from models.tables.payment import Payment, Refund
 from models.tables.pricing import PriceOverride, PricingOption
 from models.tables.setting import ApiKey, ProviderSetting
 from models.tables.user import ExternalLink, User, UserField
@@ -45,6 +47,7 @@ from resolvers.reads.run import Reader
 from resolvers.viewer import Viewer
 from schema.root import schema as whole_schema
 
+VAULT = Vault(Fernet.generate_key().decode())
 NOON = datetime(2026, 1, 5, 12, 0, tzinfo=UTC)
 ANN, BEN = UUID(int=1), UUID(int=2)
 
@@ -109,7 +112,8 @@ class Asker:
         """What graphql-core answers, errors and all."""
         document = parse(query)
         assert not (wrong := validate(self.schema._schema, document)), wrong
-        context = SimpleNamespace(viewer=VIEWERS[viewer], reader=self.reader, clock=SimpleNamespace(now=lambda: NOON))
+        clock = SimpleNamespace(now=lambda: NOON)
+        context = SimpleNamespace(viewer=VIEWERS[viewer], reader=self.reader, clock=clock, vault=VAULT)
         result = execute(self.schema._schema, document, variable_values=variables, context_value=context)
         done = await result if isawaitable(result) else result
         return done.data, list(done.errors or ())
@@ -228,6 +232,14 @@ async def memberships() -> None:
         mandate_id=UUID(int=60), provider=words.Provider.GOCARDLESS, amount=2062, currency="GBP",
         status=words.PaymentStatus.FAILED, due_on=date(2026, 1, 2), key="payment:70:1", failure="insufficient_funds",
     )  # fmt: skip
+    await Refund.create(
+        id=UUID(int=71), payment_id=UUID(int=70), user_id=ANN, provider=words.Provider.GOCARDLESS, amount=562,
+        currency="GBP", status=words.RefundStatus.SUCCEEDED, reason="Pool shut", key="refund:71:1", reference="RF1",
+    )  # fmt: skip
+    await Refund.create(
+        id=UUID(int=72), payment_id=UUID(int=70), user_id=ANN, provider=words.Provider.GOCARDLESS, amount=1000,
+        currency="GBP", status=words.RefundStatus.FAILED, reason="Pool shut", key="refund:72:1", failure="bounced",
+    )  # fmt: skip
     await Subscription.create(
         id=UUID(int=75), provider=words.Provider.STRIPE, external_id="sub_1", customer="cus_2", product="prod_1",
         status=words.SubscriptionStatus.ACTIVE, user_id=BEN, membership_id=UUID(int=64),
@@ -245,7 +257,8 @@ async def courses() -> None:
             id=UUID(int=number), course_id=UUID(int=80), class_type_id=UUID(int=52), centre_id=UUID(int=41),
             starts_at=at(number - 70), ends_at=at(number - 70, 19), deleted_at=NOON if number == 82 else None,
         )  # fmt: skip
-    await Package.create(id=UUID(int=85), user_id=ANN, name="Ten classes", valid_from=at(1))
+    await PackageOffer.create(id=UUID(int=79), name="Ten classes", pricing_option_id=UUID(int=50), credits=10)
+    await Package.create(id=UUID(int=85), user_id=ANN, name="Ten classes", offer_id=UUID(int=79), valid_from=at(1))
     await Booking.create(
         id=UUID(int=86), course_id=UUID(int=80), user_id=ANN, method=booking.Method.PACKAGE,
         status=words.BookingStatus.CONFIRMED, credits=2, charge=0, currency="GBP",
@@ -259,6 +272,11 @@ async def courses() -> None:
         id=UUID(int=84), booking_id=UUID(int=86), class_session_id=UUID(int=81), state=ClassState.FUTURE, share=1000,
         settled_by=booking.SettledBy.CREDIT, because="R116: a credit each",
     )  # fmt: skip
+    for number, user, state in ((96, BEN, "OFFERED"), (97, ANN, "WAITING")):
+        await WaitingPlace.create(
+            id=UUID(int=number), course_id=UUID(int=80), user_id=user,
+            state=words.WaitingState(state), offered_until=at(6) if state == "OFFERED" else None,
+        )  # fmt: skip
     for number, user in ((90, ANN), (91, BEN)):
         await Attendance.create(
             id=UUID(int=number), class_session_id=UUID(int=81), user_id=user, mark=invoicing.Mark.ATTENDED,

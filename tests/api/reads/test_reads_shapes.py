@@ -25,6 +25,15 @@ SHAPES: dict[str, tuple[str, dict[str, Any], str]] = {
         {},
         '{"payments":{"nodes":[{"amount":{"currency":"GBP","minorUnits":"2062","amount":"20.62"}}]}}',
     ),
+    "what was given back of a payment, less what failed to be": (
+        "query($id: ID!) { payment(id: $id) { refunded { amount currency }"
+        " refunds { amount { amount } status reason failure payment { purpose } user { firstName } } } }",
+        {"id": gid("Payment", 70)},
+        '{"payment":{"refunded":{"amount":"5.62","currency":"GBP"},"refunds":[{"amount":{"amount":"5.62"},'
+        '"status":"SUCCEEDED","reason":"Pool shut","failure":null,"payment":{"purpose":"MEMBERSHIP_FEE"},'
+        '"user":{"firstName":"Ann"}},{"amount":{"amount":"10.00"},"status":"FAILED","reason":"Pool shut",'
+        '"failure":"bounced","payment":{"purpose":"MEMBERSHIP_FEE"},"user":{"firstName":"Ann"}}]}}',
+    ),
     "text that JSON must escape": (
         '{ user(by: {email: " ANN@example.ORG"}) { lastName } ben: user(by: {email: "ben@example.org"}) { lastName } }',
         {},

@@ -1,0 +1,100 @@
+"""Why things are as they are: decisions with the rules and figures that led to them."""
+
+from datetime import datetime
+from typing import Annotated, Any
+
+import strawberry
+
+from models.actions.quotes import Asked
+from models.rules.booking import Method
+from models.rules.refusals import Code, Refusal
+from models.tables.audit import AuditEntry
+from resolvers.context import Info
+from resolvers.decisions import asked_for, explained
+from resolvers.decisions import why_not as answered
+from resolvers.reads.ids import encode, known
+from schema.payloads import UserError, user_error
+from schema.types.quotes import told_step
+from schema.types.shared import NamedValue, Step
+
+
+@strawberry.type(description="Something decided, with the rules and figures that led to it.")
+class Decision:
+    """A decision."""
+
+    at: datetime = strawberry.field(description="When it was decided.")
+    decided: str = strawberry.field(description="What, in a word: `book_course`, `charge_booking`, `refuse_quote`.")
+    subject_id: strawberry.ID = strawberry.field(description="The id of what it is about.")
+    code: Code | None = strawberry.field(description="Why the answer was no, where it was.")
+    outcome: list[NamedValue] = strawberry.field(description="What it came to.")
+    steps: list[Step] = strawberry.field(description="The rules applied, in their order.")
+
+
+@strawberry.type(description="Whether a booking can be made now, and when it could not.")
+class WhyNot:
+    """An answer to `whyNot`."""
+
+    refusal: UserError | None = strawberry.field(description="Why it cannot be now; null where it can.")
+    steps: list[Step] = strawberry.field(description="The rules that say so, in their order.")
+    earlier: list[Decision] = strawberry.field(description="The last times it was refused, the newest first.")
+
+
+def _told(entry: AuditEntry) -> Decision:
+    outcome: dict[str, Any] = entry.after or {}
+    return Decision(
+        at=entry.at,
+        decided=entry.verb,
+        subject_id=strawberry.ID(encode(entry.subject_type, entry.subject_id)),
+        code=Code(outcome["code"]) if "code" in outcome else None,
+        outcome=[NamedValue(name=name, value=_text(value)) for name, value in outcome.items()],
+        steps=[_step(each) for each in entry.because],
+    )
+
+
+def _text(value: Any) -> str | None:
+    return None if value is None else str(value)
+
+
+def _step(stored: Any) -> Step:
+    """A stored rule step, or a word that was stored instead of one."""
+    if not isinstance(stored, dict):
+        return Step(rule=None, text=str(stored), figures=[])
+    figures = [NamedValue(name=name, value=_text(value)) for name, value in (stored.get("figures") or {}).items()]
+    return Step(rule=stored.get("rule"), text=stored.get("text", ""), figures=figures)
+
+
+def _asks(description: str) -> Any:
+    return strawberry.argument(description=description)
+
+
+async def explain(
+    info: Info,
+    id: Annotated[strawberry.ID, _asks("Of a booking, payment, package, quote, anything.")],  # noqa: A002  # API's word
+) -> list[Decision] | None:
+    """The id of a thing -> every decision about it, the oldest first; None where unknown. Raises BadInput."""
+    found = await explained(info.context, id)
+    return None if found is None else [_told(entry) for entry in found]
+
+
+async def why_not(
+    info: Info,
+    course_id: Annotated[strawberry.ID, _asks("The id of the course.")],
+    user_id: Annotated[strawberry.ID, _asks("The id of the student.")],
+    method: Annotated[Method, _asks("The way of paying.")],
+    package_id: Annotated[strawberry.ID | None, _asks("The package to draw from; any, if left out.")] = None,
+) -> WhyNot | None:
+    """(course, student, way of paying) -> why it cannot be booked, None where either is unknown. Raises BadInput."""
+    keys = asked_for(course_id, user_id)
+    if keys is None:
+        return None
+    package = known("Package")(package_id) if package_id else None
+    found = await answered(info.context, Asked(*keys, method, package))
+    if found is None:
+        return None
+    answer, earlier = found
+    refusal = answer if isinstance(answer, Refusal) else None
+    return WhyNot(
+        refusal=user_error(refusal) if refusal else None,
+        steps=[told_step(step) for step in (answer.steps if isinstance(answer, Refusal) else answer.because)],
+        earlier=[_told(entry) for entry in earlier],
+    )
