@@ -179,6 +179,28 @@ class MandateStatus(StrEnum):
     BLOCKED = "BLOCKED"
 
 
+class ReviewKind(StrEnum):
+    """What a person is asked: who a record belongs to, or what becomes of money that came too late."""
+
+    USER_MATCH = "USER_MATCH"
+    REFUND_REVIEW = "REFUND_REVIEW"
+
+
+class ReviewState(StrEnum):
+    """OPEN until a person answers; SETTLED with the answer; DROPPED where it does not matter any more."""
+
+    OPEN = "OPEN"
+    SETTLED = "SETTLED"
+    DROPPED = "DROPPED"
+
+
+class Probe(StrEnum):
+    """A trial purchase: of somebody born in the course system, or born here (R78, R80)."""
+
+    BORN_THERE = "BORN_THERE"
+    BORN_HERE = "BORN_HERE"
+
+
 class InvoiceStatus(StrEnum):
     """The payment state of a mirrored subscription invoice."""
 

@@ -14,6 +14,7 @@ MODULES = [
         "booking",
         "centre",
         "course",
+        "coursepro",
         "idempotency",
         "inbox",
         "invoice",

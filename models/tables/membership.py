@@ -113,6 +113,8 @@ class Mandate(Row):
 class Membership(Row):
     """One person's membership. `version` rises with every change of status, so a late push is known as late.
 
+    One that took over from another when its course was moved owes fees from `fees_from` on, not for what was paid.
+
     `amount` is the agreed fee; empty where the card provider keeps the price of the subscription.
     """
 
@@ -133,6 +135,10 @@ class Membership(Row):
     starts_on = fields.DateField()
     ends_on = fields.DateField(null=True)
     course_ref = fields.CharField(max_length=64, null=True)
+    cart_ref = fields.CharField(max_length=64, null=True)
+    moved_from_id: UUID | None
+    moved_from = belongs_to("Membership", "moved_to", null=True, single=True)
+    fees_from = fields.DateField(null=True)
     version = fields.IntField(default=1)
 
     class Meta:

@@ -29,6 +29,7 @@ BROKEN: dict[str, dict[str, Any]] = {
     "booking_carries_from_somewhere": {"charge": 1, "carried": 1},
     "booking_line_share_not_negative": {"share": -1},
     "booking_credits_not_negative": {"credits": -1},
+    "centre_minutes_not_negative": {"minutes_before": -1},
     "class_session_in_order": {"ends_at": NOON},
     "course_capacity_positive": {"capacity": 0},
     "course_notice_not_negative": {"notice_hours": -1},
@@ -96,6 +97,7 @@ OUT: dict[str, dict[str, Any]] = {
     "payment_option_single_for_coursepro": {"coursepro": False},
     "price_override_open_once_per_centre": {"effective_from": date(2026, 1, 1)},
     "price_override_open_once_per_group": {"effective_from": date(2026, 1, 1)},
+    "review_item_open_once": {"state": "SETTLED"},
     "waiting_place_once": {"state": "LEFT"},
 }
 
