@@ -47,12 +47,6 @@ FROM booking b JOIN booking_line l ON l.booking_id = b.id WHERE b.user_id = $1 G
 """
 
 
-@pytest.fixture
-async def loop(database: None) -> asyncio.AbstractEventLoop:
-    """The loop the module's database is open in, for examples Hypothesis makes."""
-    return asyncio.get_running_loop()
-
-
 @dataclass
 class Studio:
     """Courses, a student with a card and a few credits, and a clock that only moves on."""

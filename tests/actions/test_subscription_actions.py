@@ -100,12 +100,6 @@ def test_whatever_the_order_and_however_often_the_end_is_the_same(
     }
 
 
-@pytest.fixture
-async def loop(database: None) -> asyncio.AbstractEventLoop:
-    """The loop the module's database is open in, for examples Hypothesis makes."""
-    return asyncio.get_running_loop()
-
-
 # -- what a subscription does to its membership -----------------------------------------------------------------------
 
 
