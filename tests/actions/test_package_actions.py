@@ -463,9 +463,3 @@ def test_no_order_of_events_makes_a_balance_that_is_below_zero(
     loop: asyncio.AbstractEventLoop, steps: list[tuple[str, int]]
 ) -> None:
     loop.run_until_complete(_told(steps))
-
-
-@pytest.fixture
-def loop(database: None) -> asyncio.AbstractEventLoop:
-    """The loop the module's database is open in, for examples Hypothesis makes."""
-    return asyncio.get_event_loop_policy().get_event_loop()
