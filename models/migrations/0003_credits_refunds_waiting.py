@@ -10,6 +10,25 @@ from tortoise import fields
 from tortoise.indexes import Index
 from tortoise.migrations.constraints import CheckConstraint, UniqueConstraint
 
+# Tortoise keeps these in a model's state, but does not write them when it creates one.
+CONSTRAINTS = [
+    "ALTER TABLE booking_line ADD CONSTRAINT booking_line_state_known CHECK (state IN ('DELETED', 'ELAPSED', 'FUTURE'))",
+    "ALTER TABLE booking_line ADD CONSTRAINT booking_line_settled_by_known CHECK (settled_by IN ('CREDIT', 'CHARGE', 'FREE', 'DELETED'))",
+    'ALTER TABLE booking_line ADD CONSTRAINT booking_line_share_not_negative CHECK (share >= 0)',
+    'ALTER TABLE booking_line ADD CONSTRAINT booking_line_once UNIQUE (booking_id, class_session_id)',
+    'ALTER TABLE package_offer ADD CONSTRAINT package_offer_has_credits CHECK (credits >= 1)',
+    'ALTER TABLE package_offer ADD CONSTRAINT package_offer_valid_for_a_day CHECK (valid_days >= 1)',
+    'ALTER TABLE package_offer ADD CONSTRAINT package_offer_one_binding CHECK (class_type_id IS NULL OR course_id IS NULL)',
+    "ALTER TABLE refund ADD CONSTRAINT refund_provider_known CHECK (provider IN ('STRIPE', 'GOCARDLESS', 'COURSEPRO', 'NOOKAL', 'XERO'))",
+    "ALTER TABLE refund ADD CONSTRAINT refund_status_known CHECK (status IN ('DUE', 'SUBMITTED', 'UNKNOWN', 'SUCCEEDED', 'FAILED'))",
+    'ALTER TABLE refund ADD CONSTRAINT refund_amount_positive CHECK (amount > 0)',
+    'ALTER TABLE refund ADD CONSTRAINT refund_reference_once UNIQUE (provider, reference)',
+    "ALTER TABLE waiting_place ADD CONSTRAINT waiting_place_state_known CHECK (state IN ('WAITING', 'OFFERED', 'TAKEN', 'LAPSED', 'LEFT'))",
+    "ALTER TABLE waiting_place ADD CONSTRAINT waiting_place_offer_ends CHECK (state <> 'OFFERED' OR offered_until IS NOT NULL)",
+    "CREATE UNIQUE INDEX waiting_place_once ON waiting_place (course_id, user_id) WHERE state IN ('WAITING', 'OFFERED')",
+]
+
+
 class Migration(migrations.Migration):
     dependencies = [('models', '0002_constraints')]
 
@@ -30,7 +49,7 @@ class Migration(migrations.Migration):
                 ('because', fields.CharField(max_length=200)),
                 ('given_back_at', fields.DatetimeField(null=True, auto_now=False, auto_now_add=False)),
             ],
-            options={'table': 'booking_line', 'app': 'models', 'indexes': [Index(fields=['class_session_id', 'id'])], 'pk_attr': 'id', 'table_description': 'What was decided for one class of a booking: its share, what settles it, and when that was given back.'},
+            options={'table': 'booking_line', 'app': 'models', 'constraints': [CheckConstraint(check="state IN ('DELETED', 'ELAPSED', 'FUTURE')", name='booking_line_state_known'), CheckConstraint(check="settled_by IN ('CREDIT', 'CHARGE', 'FREE', 'DELETED')", name='booking_line_settled_by_known'), CheckConstraint(check='share >= 0', name='booking_line_share_not_negative'), UniqueConstraint(fields=('booking_id', 'class_session_id'), name='booking_line_once')], 'indexes': [Index(fields=['class_session_id', 'id'])], 'pk_attr': 'id', 'table_description': 'What was decided for one class of a booking: its share, what settles it, and when that was given back.'},
             bases=['Row'],
         ),
         ops.CreateModel(
@@ -46,7 +65,7 @@ class Migration(migrations.Migration):
                 ('class_type', fields.ForeignKeyField('models.ClassType', source_field='class_type_id', null=True, db_constraint=True, to_field='id', related_name='package_offers', on_delete=OnDelete.RESTRICT)),
                 ('course', fields.ForeignKeyField('models.Course', source_field='course_id', null=True, db_constraint=True, to_field='id', related_name='package_offers', on_delete=OnDelete.RESTRICT)),
             ],
-            options={'table': 'package_offer', 'app': 'models', 'pk_attr': 'id', 'table_description': 'A pack of credits on sale, for one course or one kind of class or any; valid so many days once paid.'},
+            options={'table': 'package_offer', 'app': 'models', 'constraints': [CheckConstraint(check='credits >= 1', name='package_offer_has_credits'), CheckConstraint(check='valid_days >= 1', name='package_offer_valid_for_a_day'), CheckConstraint(check='class_type_id IS NULL OR course_id IS NULL', name='package_offer_one_binding')], 'pk_attr': 'id', 'table_description': 'A pack of credits on sale, for one course or one kind of class or any; valid so many days once paid.'},
             bases=['Row'],
         ),
         ops.CreateModel(
@@ -68,7 +87,7 @@ class Migration(migrations.Migration):
                 ('attempts', fields.IntField(default=0)),
                 ('failure', fields.CharField(null=True, max_length=60)),
             ],
-            options={'table': 'refund', 'app': 'models', 'indexes': [Index(fields=['payment_id', 'id']), Index(fields=['user_id', 'id'])], 'pk_attr': 'id', 'table_description': 'Money to give back of one payment, at most once; all refunds of a payment never exceed what was received.'},
+            options={'table': 'refund', 'app': 'models', 'constraints': [CheckConstraint(check="provider IN ('STRIPE', 'GOCARDLESS', 'COURSEPRO', 'NOOKAL', 'XERO')", name='refund_provider_known'), CheckConstraint(check="status IN ('DUE', 'SUBMITTED', 'UNKNOWN', 'SUCCEEDED', 'FAILED')", name='refund_status_known'), CheckConstraint(check='amount > 0', name='refund_amount_positive'), UniqueConstraint(fields=('provider', 'reference'), name='refund_reference_once')], 'indexes': [Index(fields=['payment_id', 'id']), Index(fields=['user_id', 'id'])], 'pk_attr': 'id', 'table_description': 'Money to give back of one payment, at most once; all refunds of a payment never exceed what was received.'},
             bases=['Row'],
         ),
         ops.CreateModel(
@@ -82,7 +101,7 @@ class Migration(migrations.Migration):
                 ('state', fields.CharEnumField(default=WaitingState.WAITING, description='WAITING: WAITING\nOFFERED: OFFERED\nTAKEN: TAKEN\nLAPSED: LAPSED\nLEFT: LEFT', enum_type=WaitingState, max_length=24)),
                 ('offered_until', fields.DatetimeField(null=True, auto_now=False, auto_now_add=False)),
             ],
-            options={'table': 'waiting_place', 'app': 'models', 'indexes': [Index(fields=['course_id', 'state', 'id']), Index(fields=['user_id', 'id'])], 'pk_attr': 'id', 'table_description': "One person's place on a course's waiting list, first come first served; an offer holds a place until it ends."},
+            options={'table': 'waiting_place', 'app': 'models', 'constraints': [CheckConstraint(check="state IN ('WAITING', 'OFFERED', 'TAKEN', 'LAPSED', 'LEFT')", name='waiting_place_state_known'), CheckConstraint(check="state <> 'OFFERED' OR offered_until IS NOT NULL", name='waiting_place_offer_ends'), UniqueConstraint(fields=('course_id', 'user_id'), name='waiting_place_once', condition="state IN ('WAITING', 'OFFERED')")], 'indexes': [Index(fields=['course_id', 'state', 'id']), Index(fields=['user_id', 'id'])], 'pk_attr': 'id', 'table_description': "One person's place on a course's waiting list, first come first served; an offer holds a place until it ends."},
             bases=['Row'],
         ),
         ops.AddField(
@@ -235,60 +254,5 @@ class Migration(migrations.Migration):
             model_name='Payment',
             constraint=CheckConstraint(check="(purpose = 'BOOKING') = (booking_id IS NOT NULL) AND (purpose = 'MEMBERSHIP_FEE') = (membership_id IS NOT NULL) AND (purpose = 'PACKAGE') = (package_id IS NOT NULL)", name='payment_is_for_one_thing'),
         ),
-        ops.AddConstraint(
-            model_name='BookingLine',
-            constraint=CheckConstraint(check="state IN ('DELETED', 'ELAPSED', 'FUTURE')", name='booking_line_state_known'),
-        ),
-        ops.AddConstraint(
-            model_name='BookingLine',
-            constraint=CheckConstraint(check="settled_by IN ('CREDIT', 'CHARGE', 'FREE', 'DELETED')", name='booking_line_settled_by_known'),
-        ),
-        ops.AddConstraint(
-            model_name='BookingLine',
-            constraint=CheckConstraint(check='share >= 0', name='booking_line_share_not_negative'),
-        ),
-        ops.AddConstraint(
-            model_name='BookingLine',
-            constraint=UniqueConstraint(fields=('booking_id', 'class_session_id'), name='booking_line_once'),
-        ),
-        ops.AddConstraint(
-            model_name='PackageOffer',
-            constraint=CheckConstraint(check='credits >= 1', name='package_offer_has_credits'),
-        ),
-        ops.AddConstraint(
-            model_name='PackageOffer',
-            constraint=CheckConstraint(check='valid_days >= 1', name='package_offer_valid_for_a_day'),
-        ),
-        ops.AddConstraint(
-            model_name='PackageOffer',
-            constraint=CheckConstraint(check='class_type_id IS NULL OR course_id IS NULL', name='package_offer_one_binding'),
-        ),
-        ops.AddConstraint(
-            model_name='Refund',
-            constraint=CheckConstraint(check="provider IN ('STRIPE', 'GOCARDLESS', 'COURSEPRO', 'NOOKAL', 'XERO')", name='refund_provider_known'),
-        ),
-        ops.AddConstraint(
-            model_name='Refund',
-            constraint=CheckConstraint(check="status IN ('DUE', 'SUBMITTED', 'UNKNOWN', 'SUCCEEDED', 'FAILED')", name='refund_status_known'),
-        ),
-        ops.AddConstraint(
-            model_name='Refund',
-            constraint=CheckConstraint(check='amount > 0', name='refund_amount_positive'),
-        ),
-        ops.AddConstraint(
-            model_name='Refund',
-            constraint=UniqueConstraint(fields=('provider', 'reference'), name='refund_reference_once'),
-        ),
-        ops.AddConstraint(
-            model_name='WaitingPlace',
-            constraint=CheckConstraint(check="state IN ('WAITING', 'OFFERED', 'TAKEN', 'LAPSED', 'LEFT')", name='waiting_place_state_known'),
-        ),
-        ops.AddConstraint(
-            model_name='WaitingPlace',
-            constraint=CheckConstraint(check="state <> 'OFFERED' OR offered_until IS NOT NULL", name='waiting_place_offer_ends'),
-        ),
-        ops.AddConstraint(
-            model_name='WaitingPlace',
-            constraint=UniqueConstraint(fields=('course_id', 'user_id'), name='waiting_place_once', condition="state IN ('WAITING', 'OFFERED')"),
-        ),
+        ops.RunSQL(CONSTRAINTS),
     ]

@@ -9,6 +9,18 @@ from tortoise import fields
 from tortoise.indexes import Index
 from tortoise.migrations.constraints import CheckConstraint, UniqueConstraint
 
+# Tortoise keeps these in a model's state, but does not write them when it creates one.
+CONSTRAINTS = [
+    "ALTER TABLE drift ADD CONSTRAINT drift_provider_known CHECK (provider IN ('STRIPE', 'GOCARDLESS', 'COURSEPRO', 'NOOKAL', 'XERO'))",
+    'ALTER TABLE drift ADD CONSTRAINT drift_once UNIQUE (provider, cause, subject_id, field)',
+    "ALTER TABLE probe_run ADD CONSTRAINT probe_run_probe_known CHECK (probe IN ('BORN_THERE', 'BORN_HERE'))",
+    "ALTER TABLE review_item ADD CONSTRAINT review_item_kind_known CHECK (kind IN ('USER_MATCH', 'REFUND_REVIEW'))",
+    "ALTER TABLE review_item ADD CONSTRAINT review_item_state_known CHECK (state IN ('OPEN', 'SETTLED', 'DROPPED'))",
+    "ALTER TABLE review_item ADD CONSTRAINT review_item_provider_known CHECK (provider IN ('STRIPE', 'GOCARDLESS', 'COURSEPRO', 'NOOKAL', 'XERO'))",
+    "CREATE UNIQUE INDEX review_item_open_once ON review_item (kind, provider, subject) WHERE state = 'OPEN'",
+]
+
+
 class Migration(migrations.Migration):
     dependencies = [('models', '0003_credits_refunds_waiting')]
 
@@ -45,7 +57,7 @@ class Migration(migrations.Migration):
                 ('cause', fields.CharField(max_length=255)),
                 ('at', fields.DatetimeField(auto_now=False, auto_now_add=False)),
             ],
-            options={'table': 'drift', 'app': 'models', 'indexes': [Index(fields=['subject_id', 'id'])], 'pk_attr': 'id', 'table_description': 'Something another system said that is not what we know, and was not taken over (R1, R45).'},
+            options={'table': 'drift', 'app': 'models', 'constraints': [CheckConstraint(check="provider IN ('STRIPE', 'GOCARDLESS', 'COURSEPRO', 'NOOKAL', 'XERO')", name='drift_provider_known'), UniqueConstraint(fields=('provider', 'cause', 'subject_id', 'field'), name='drift_once')], 'indexes': [Index(fields=['subject_id', 'id'])], 'pk_attr': 'id', 'table_description': 'Something another system said that is not what we know, and was not taken over (R1, R45).'},
             bases=['Row'],
         ),
         ops.CreateModel(
@@ -59,7 +71,7 @@ class Migration(migrations.Migration):
                 ('evidence', fields.JSONField(default=dict, encoder=JSON_DUMPS, decoder=loads)),
                 ('at', fields.DatetimeField(auto_now=False, auto_now_add=False)),
             ],
-            options={'table': 'probe_run', 'app': 'models', 'indexes': [Index(fields=['probe', 'id'])], 'pk_attr': 'id', 'table_description': 'A trial purchase from one side, with the ids that prove what became of it (R78, R80).'},
+            options={'table': 'probe_run', 'app': 'models', 'constraints': [CheckConstraint(check="probe IN ('BORN_THERE', 'BORN_HERE')", name='probe_run_probe_known')], 'indexes': [Index(fields=['probe', 'id'])], 'pk_attr': 'id', 'table_description': 'A trial purchase from one side, with the ids that prove what became of it (R78, R80).'},
             bases=['Row'],
         ),
         ops.CreateModel(
@@ -90,7 +102,7 @@ class Migration(migrations.Migration):
                 ('evidence', fields.JSONField(default=dict, encoder=JSON_DUMPS, decoder=loads)),
                 ('answer', fields.CharField(null=True, max_length=255)),
             ],
-            options={'table': 'review_item', 'app': 'models', 'indexes': [Index(fields=['state', 'id'])], 'pk_attr': 'id', 'table_description': 'A question a person has to decide: whose record it is, or what to do with money that came too late.'},
+            options={'table': 'review_item', 'app': 'models', 'constraints': [CheckConstraint(check="kind IN ('USER_MATCH', 'REFUND_REVIEW')", name='review_item_kind_known'), CheckConstraint(check="state IN ('OPEN', 'SETTLED', 'DROPPED')", name='review_item_state_known'), CheckConstraint(check="provider IN ('STRIPE', 'GOCARDLESS', 'COURSEPRO', 'NOOKAL', 'XERO')", name='review_item_provider_known'), UniqueConstraint(fields=('kind', 'provider', 'subject'), name='review_item_open_once', condition="state = 'OPEN'")], 'indexes': [Index(fields=['state', 'id'])], 'pk_attr': 'id', 'table_description': 'A question a person has to decide: whose record it is, or what to do with money that came too late.'},
             bases=['Row'],
         ),
         ops.CreateModel(
@@ -136,32 +148,5 @@ class Migration(migrations.Migration):
             name='moved_from',
             field=fields.OneToOneField('models.Membership', source_field='moved_from_id', null=True, db_constraint=True, to_field='id', related_name='moved_to', on_delete=OnDelete.RESTRICT),
         ),
-        ops.AddConstraint(
-            model_name='Drift',
-            constraint=CheckConstraint(check="provider IN ('STRIPE', 'GOCARDLESS', 'COURSEPRO', 'NOOKAL', 'XERO')", name='drift_provider_known'),
-        ),
-        ops.AddConstraint(
-            model_name='Drift',
-            constraint=UniqueConstraint(fields=('provider', 'cause', 'subject_id', 'field'), name='drift_once'),
-        ),
-        ops.AddConstraint(
-            model_name='ProbeRun',
-            constraint=CheckConstraint(check="probe IN ('BORN_THERE', 'BORN_HERE')", name='probe_run_probe_known'),
-        ),
-        ops.AddConstraint(
-            model_name='ReviewItem',
-            constraint=CheckConstraint(check="kind IN ('USER_MATCH', 'REFUND_REVIEW')", name='review_item_kind_known'),
-        ),
-        ops.AddConstraint(
-            model_name='ReviewItem',
-            constraint=CheckConstraint(check="state IN ('OPEN', 'SETTLED', 'DROPPED')", name='review_item_state_known'),
-        ),
-        ops.AddConstraint(
-            model_name='ReviewItem',
-            constraint=CheckConstraint(check="provider IN ('STRIPE', 'GOCARDLESS', 'COURSEPRO', 'NOOKAL', 'XERO')", name='review_item_provider_known'),
-        ),
-        ops.AddConstraint(
-            model_name='ReviewItem',
-            constraint=UniqueConstraint(fields=('kind', 'provider', 'subject'), name='review_item_open_once', condition="state = 'OPEN'"),
-        ),
+        ops.RunSQL(CONSTRAINTS),
     ]
