@@ -69,7 +69,7 @@ def test_the_whole_life_of_a_venv(checkout: Checkout) -> None:
     first = checkout.set_up("run", PIP_USER="1", PIP_TARGET="/nowhere")
     assert first.returncode == 0, first.stdout + first.stderr
     assert first.stdout.splitlines()[1:2] == ["Installing 1 packages, hashes checked"]
-    assert len(first.stdout.splitlines()) == 3
+    assert len([line for line in first.stdout.splitlines() if not line.startswith("  fetching ")]) == 3
     assert checkout.installed() == {"one": "1.0"}
 
     assert checkout.set_up("run").stdout == ""  # nothing to do
