@@ -52,6 +52,7 @@ class Settings(Database):
     env: Literal["development", "production"] = Field("production", validation_alias="DUEFLOW_ENV")
     public_url: str | None = Field(None, validation_alias="DUEFLOW_PUBLIC_URL")
     sandbox_admin: str | None = Field(None, validation_alias="DUEFLOW_SANDBOX_ADMIN")
+    claim_url: str = Field("", validation_alias="DUEFLOW_CLAIM_URL")
 
 
 def build(settings: Settings) -> "Starlette":
@@ -65,7 +66,7 @@ def build(settings: Settings) -> "Starlette":
     from integrations.clock import SandboxClock, SystemClock
     from integrations.coursepro_calls import routes as coursepro_routes
     from integrations.logs import log_as_json
-    from integrations.registry import Registry
+    from integrations.registry import COURSE_CALLS, Registry
     from integrations.webhooks import routes as webhook_routes
     from models.actions.inbound import receive
     from models.actions.settings import clock_offset
@@ -76,6 +77,7 @@ def build(settings: Settings) -> "Starlette":
     from models.tables.config import opened
     from resolvers.auth import Door
     from resolvers.context import Deployment
+    from resolvers.gate import Gate, may_enter
     from resolvers.protocol.documents import Documents
     from resolvers.protocol.engine import Engine
     from resolvers.protocol.http import GraphQLOverHTTP
@@ -99,6 +101,8 @@ def build(settings: Settings) -> "Starlette":
             await until_the_end.enter_async_context(opened(settings.database_url))
             reader = await Reader.open(settings.database_url, schema, settings.secret_key, documents.admit)
             until_the_end.push_async_callback(reader.close)
+            app.state.gate = await Gate.open(settings.database_url, clock)
+            until_the_end.push_async_callback(app.state.gate.close)
             until_the_end.push_async_callback(registry.close)
             hang(bell)
             until_the_end.push_async_callback(bell.close)
@@ -108,7 +112,8 @@ def build(settings: Settings) -> "Starlette":
                 await clock.refresh()
                 ticking = asyncio.create_task(clock.run())
                 until_the_end.callback(ticking.cancel)
-            deployment = Deployment(reader, clock, bus, vault, sandbox=settings.sandbox_admin is not None)
+            sandbox = settings.sandbox_admin is not None
+            deployment = Deployment(reader, clock, bus, vault, sandbox=sandbox, claim_url=settings.claim_url)
             engine, door = Engine(schema._schema, documents), Door(clock)
             app.state.graphql = {
                 "http": GraphQLOverHTTP(engine, door, deployment),
@@ -120,7 +125,8 @@ def build(settings: Settings) -> "Starlette":
     return Starlette(
         routes=[
             *webhook_routes(registry, store),
-            *coursepro_routes(registry, store, clock),
+            *coursepro_routes(registry, store, clock, COURSE_CALLS),
+            Route("/gate/v1/may-enter", may_enter),
             Route("/healthz", healthz),
             Route("/readyz", readyz),
             Route("/metrics", metrics),

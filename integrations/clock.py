@@ -1,13 +1,15 @@
 """The time: real, or the sandbox's, which runs ahead; and how the sandbox's own clock is moved."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import structlog
 
 from integrations.http import Effect, Http, content, refusal
 from models.ports import Refused
+from models.rules.states import Provider
 
 POLL_SECONDS = 0.5
 MOVE_SECONDS = 120.0  # everything that falls due on the way happens before the sandbox answers
@@ -67,6 +69,13 @@ class SandboxAdmin:
         answer = await self._http.write("POST", "/clock", json={"now": now.isoformat()})
         if not answer.is_success and await self._stands_at() < now:
             raise refusal("sandbox", answer)
+
+    async def act(self, provider: Provider, action: str, given: Mapping[str, Any]) -> dict[str, Any]:
+        """Run one of a provider's scenario actions -> what it tells. Raises Refused, Unavailable, OutcomeUnknown."""
+        answer = await self._http.write("POST", f"/do/{provider.value.lower()}/{action}", json=dict(given))
+        if not answer.is_success:
+            raise refusal("sandbox", answer)
+        return content(answer, Effect.WRITE)
 
     async def close(self) -> None:
         """Give the connections back."""

@@ -10,6 +10,9 @@
                         write: OutcomeUnknown   5xx  read: Unavailable, write: OutcomeUnknown
                                                 2xx–4xx  the caller's: a wrong credential or body is Refused
 
+An address that must not be called is Refused before anything is sent (see `guard`); a redirect is an answer like any
+other and is not followed.
+
 A read is asked three times before it counts as Unavailable; a write is sent once, and its job looks before it asks
 again. Bodies, query strings and headers are never logged: they hold names, keys and tokens.
 """
@@ -26,6 +29,7 @@ import httpx
 import stamina
 import structlog
 
+from integrations.guard import Reach
 from models.ports import OutcomeUnknown, ProviderError, RateLimited, Refused, Unavailable
 
 CONNECT_SECONDS = 3.0
@@ -54,11 +58,17 @@ class Effect(Enum):
 class Http:
     """One provider's HTTP client; it belongs to the event loop it was made in."""
 
-    def __init__(self, provider: str, base_url: str, *, answer_seconds: float = ANSWER_SECONDS) -> None:
-        """Provider's word for the logs, address without a trailing slash, seconds to wait for an answer."""
+    def __init__(
+        self, provider: str, base_url: str, *, answer_seconds: float = ANSWER_SECONDS, reach: Reach | None = None
+    ) -> None:
+        """Provider's word for the logs, address without a trailing slash, seconds to wait for an answer.
+
+        `reach` is how far an address of a configuration row reaches; without one the address is our own, or a test's.
+        """
         self.provider = provider
         timeout = httpx.Timeout(answer_seconds, connect=CONNECT_SECONDS)
-        self._client = httpx.AsyncClient(base_url=base_url, timeout=timeout)
+        transport = reach.transport() if reach else None
+        self._client = httpx.AsyncClient(base_url=base_url, timeout=timeout, transport=transport)
 
     async def read(self, method: str, url: str, **request: Any) -> httpx.Response:
         """A call that changes nothing -> a 2xx–4xx answer. Raises Unavailable, RateLimited."""

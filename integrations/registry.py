@@ -1,14 +1,6 @@
 """Which providers are set up: rows of `provider_setting` -> the clients behind the ports. Only it names a vendor.
 
-Settings a row may hold beside the ones it must (`models.actions.settings.NEEDED`):
-
-| provider   | setting                                                                                        |
-|------------|------------------------------------------------------------------------------------------------|
-| all        | answer_seconds (10)                                                                            |
-| all but CP | api_base (the vendor's own address)                                                            |
-| GOCARDLESS | redirect_uri: where a payer returns to from the signing page                                   |
-| NOOKAL     | location_id of invoices that name none, timezone of locations without, calls_per_second (2)    |
-| XERO       | identity_base, scopes, tax_type (the account's), line_amount_types (Inclusive)                 |
+What a row may hold is listed in `models.actions.settings`.
 """
 
 import asyncio
@@ -22,10 +14,12 @@ import structlog
 
 from integrations.clock import SandboxAdmin, SystemClock
 from integrations.coursepro.client import CoursePro
+from integrations.coursepro.served import SERVED
 from integrations.coursepro.webhook import CourseProCalls
 from integrations.gocardless.client import API_BASE as GOCARDLESS
 from integrations.gocardless.client import DirectDebits
 from integrations.gocardless.webhook import DirectDebitWebhooks
+from integrations.guard import Reach
 from integrations.http import ANSWER_SECONDS
 from integrations.mail import Mail
 from integrations.nookal.client import Nookal
@@ -37,6 +31,7 @@ from integrations.stripe.webhook import StripeWebhooks
 from integrations.xero.client import Xero
 from integrations.xero.session import API_BASE as XERO
 from integrations.xero.session import IDENTITY_BASE, SCOPES, Session
+from models.actions.settings import HOSTS
 from models.actions.vault import Vault
 from models.ports import (
     AccountingSystem,
@@ -56,6 +51,7 @@ from models.rules.states import Provider
 from models.tables.setting import ProviderSetting
 
 NOT_CONFIGURED = "PROVIDER_NOT_CONFIGURED"
+COURSE_CALLS = SERVED  # what CoursePro is answered at once
 READ_AGAIN_SECONDS = 3.0
 # A replaced client is kept this long for the calls it is in the middle of.
 REPLACED_KEPT_SECONDS = 60.0
@@ -108,10 +104,12 @@ class Registry(Providers):
         clock: Clock | None = None,
         smtp_url: str | None = None,
     ) -> None:
-        """The vault that opens the rows' secrets; the sandbox's admin address, on one machine only; the clock that
-        stamps what was seen; the mail server, SMTP_URL of the environment where none is given.
+        """The vault that opens the rows' secrets; the sandbox's admin address, on one machine only, where rows may
+        name loopback addresses; the clock that stamps what was seen; the mail server, SMTP_URL of the environment
+        where none is given.
         """
         self._vault, self._clock = vault, clock or SystemClock()
+        self._reach = Reach(local=sandbox_admin is not None)
         self._known: dict[Provider, Known] = {}
         self._turns = {provider: asyncio.Lock() for provider in Provider}
         self._replaced: list[tuple[float, Closable]] = []
@@ -182,7 +180,7 @@ class Registry(Providers):
             if row is None or not row.enabled:
                 raise Refused(f"{provider} is not set up.", code=NOT_CONFIGURED)
             if known is None:
-                ready = OPEN[provider](row.settings, self._vault.open(row.secrets), self._clock)
+                ready = OPEN[provider](row.settings, self._vault.open(row.secrets), self._clock, self._reach)
                 known = self._known[provider] = Known(row.version, ready, 0.0)
                 _log.info("provider opened", provider=provider.value, version=row.version)
             known.read_at = time.monotonic()
@@ -202,21 +200,23 @@ def _there(port: T | None, provider: Provider) -> T:
     return port
 
 
-# -- one function a provider: (settings, secrets, clock) -> its ports -------------------------------------------------
+# -- one function a provider: (settings, secrets, clock, how far its addresses reach) -> its ports ---------------------
 
 
-def _stripe(settings: Settings, secrets: Secrets, clock: Clock) -> Ready:
-    account = StripeAccount(
-        secrets["api_key"], api_base=_base(settings, STRIPE), answer_seconds=_answer_seconds(settings)
-    )
+def _stripe(settings: Settings, secrets: Secrets, clock: Clock, reach: Reach) -> Ready:
+    base = _base(settings, STRIPE)
+    reach.check(base, HOSTS[Provider.STRIPE])  # its own library connects: it is called nowhere else
+    account = StripeAccount(secrets["api_key"], api_base=base, answer_seconds=_answer_seconds(settings))
     webhooks = StripeWebhooks(account, _webhook_secrets(secrets), clock)
     return Ready(account, payments=account, subscriptions=account, webhooks=webhooks)
 
 
-def _gocardless(settings: Settings, secrets: Secrets, _clock: Clock) -> Ready:
+def _gocardless(settings: Settings, secrets: Secrets, _clock: Clock, reach: Reach) -> Ready:
+    base = _base(settings, GOCARDLESS)
+    reach.check(base, HOSTS[Provider.GOCARDLESS])  # as above
     debits = DirectDebits(
         secrets["access_token"],
-        api_base=_base(settings, GOCARDLESS),
+        api_base=base,
         redirect_uri=settings.get("redirect_uri"),
         answer_seconds=_answer_seconds(settings),
     )
@@ -224,18 +224,20 @@ def _gocardless(settings: Settings, secrets: Secrets, _clock: Clock) -> Ready:
     return Ready(debits, payments=debits, mandates=debits, webhooks=webhooks)
 
 
-def _coursepro(settings: Settings, secrets: Secrets, _clock: Clock) -> Ready:
+def _coursepro(settings: Settings, secrets: Secrets, _clock: Clock, reach: Reach) -> Ready:
     client = CoursePro(
+        cart_complete_url=settings["cart_complete_url"],
         user_sync_url=settings["user_sync_url"],
         client_id=settings["client_id"],
         secret_token=secrets["secret_token"],
         answer_seconds=_answer_seconds(settings),
+        reach=reach,
     )
     tokens = (secrets.get(name) for name in ("secret_token", "previous_secret_token"))
     return Ready(client, courses=client, webhooks=CourseProCalls([token for token in tokens if token]))
 
 
-def _nookal(settings: Settings, secrets: Secrets, clock: Clock) -> Ready:
+def _nookal(settings: Settings, secrets: Secrets, clock: Clock, reach: Reach) -> Ready:
     client = Nookal(
         secrets["api_key"],
         clock,
@@ -244,11 +246,12 @@ def _nookal(settings: Settings, secrets: Secrets, clock: Clock) -> Ready:
         timezone=settings.get("timezone"),
         calls_per_second=float(settings.get("calls_per_second", CALLS_PER_SECOND)),
         answer_seconds=_answer_seconds(settings),
+        reach=reach,
     )
     return Ready(client, practice=client)
 
 
-def _xero(settings: Settings, secrets: Secrets, _clock: Clock) -> Ready:
+def _xero(settings: Settings, secrets: Secrets, _clock: Clock, reach: Reach) -> Ready:
     session = Session(
         client_id=settings["client_id"],
         client_secret=secrets["client_secret"],
@@ -258,6 +261,7 @@ def _xero(settings: Settings, secrets: Secrets, _clock: Clock) -> Ready:
         identity_base=str(settings.get("identity_base") or settings.get("api_base") or IDENTITY_BASE).rstrip("/"),
         scopes=settings.get("scopes", SCOPES),
         answer_seconds=_answer_seconds(settings),
+        reach=reach,
     )
     client = Xero(
         session,
@@ -268,7 +272,7 @@ def _xero(settings: Settings, secrets: Secrets, _clock: Clock) -> Ready:
     return Ready(client, accounting=client)
 
 
-OPEN: dict[Provider, Callable[[Settings, Secrets, Clock], Ready]] = {
+OPEN: dict[Provider, Callable[[Settings, Secrets, Clock, Reach], Ready]] = {
     Provider.STRIPE: _stripe,
     Provider.GOCARDLESS: _gocardless,
     Provider.COURSEPRO: _coursepro,

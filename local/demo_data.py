@@ -92,6 +92,7 @@ async def providers(machine: Machine, at: datetime) -> None:
             settings=open_part,
             secrets=secrets,
             enabled=True,
+            local=True,
             vault=machine.vault,
             acting=ACTING,
             at=at,

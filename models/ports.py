@@ -14,6 +14,7 @@ from typing import Any, Protocol
 from uuid import UUID
 
 from models.rules.facts import Fact
+from models.rules.people import Field
 from models.rules.states import PaymentOutcome, Provider, RefundOutcome
 
 
@@ -170,6 +171,10 @@ class PaymentGateway(Protocol):
         """Ask again for a failed collection, keeping its reference. Raises Refused where the provider cannot."""
         ...
 
+    async def cancel(self, reference: str, key: str) -> Collected:
+        """Have a collection not made after all. Raises Refused where it is too late, Unavailable, OutcomeUnknown."""
+        ...
+
     async def refund(self, order: RefundOrder) -> Refunded:
         """Give the money back. Raises Refused, Unavailable, OutcomeUnknown."""
         ...
@@ -228,11 +233,80 @@ class MembershipPush:
     effective_at: datetime
 
 
+@dataclass(frozen=True, slots=True)
+class CartPush:
+    """A purchase the course system is told of: who bought, and one item at the price agreed, in minor units.
+
+    `details` holds what may leave this system of the person, and nothing else. `frequency` is how the item is paid,
+    `payment` what pays it (direct_debit, card or free), `instruction` how a direct debit stands.
+    """
+
+    event_id: str
+    occurred_at: datetime
+    cart_id: str
+    user_id: UUID
+    coursepro_id: str | None
+    details: Mapping[str, str]
+    membership_id: UUID
+    pricing_option_id: UUID
+    frequency: str
+    course_ref: str | None
+    centre_id: UUID
+    price: int
+    currency: str
+    starts_on: date
+    ends_on: date | None
+    payment: str
+    instruction: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class UserPush:
+    """What the course system is told of a user: the details that changed, None for one that is gone.
+
+    `version` rises with each change of the user; the same event id always stands for the same words.
+    """
+
+    event_id: str
+    user_id: UUID
+    version: int
+    details: Mapping[str, str | None]
+    occurred_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class FieldsPush:
+    """The fields that are collected of people now, fixed ones first; `version` rises with each change of the set."""
+
+    event_id: str
+    version: int
+    fields: Sequence[Field]
+    occurred_at: datetime
+
+
 class CourseSystem(Protocol):
     """The system that runs courses and lets people attend."""
 
+    async def push_cart(self, push: CartPush) -> str | None:
+        """Tell a purchase -> the id of the buyer's record there, where that is told; a repeat is harmless there.
+
+        Raises Refused, Unavailable, OutcomeUnknown.
+        """
+        ...
+
     async def push_membership(self, push: MembershipPush) -> None:
         """Tell the status; repeats and late deliveries are harmless there."""
+        ...
+
+    async def push_user(self, push: UserPush) -> None:
+        """Tell a user's changed details; repeats and late deliveries are harmless there.
+
+        Raises Refused(code UNKNOWN_USER) where the user is not known there.
+        """
+        ...
+
+    async def push_fields(self, push: FieldsPush) -> None:
+        """Tell which fields are collected; repeats and late deliveries are harmless there."""
         ...
 
 
@@ -296,10 +370,14 @@ class Notifier(Protocol):
 
 
 class SandboxControl(Protocol):
-    """Moves the provider sandbox's clock; only on one machine."""
+    """Moves the provider sandbox's clock, and has things happen at its providers; only on one machine."""
 
     async def move_clock(self, now: datetime) -> None:
         """Set the sandbox's time, firing what falls due on the way."""
+        ...
+
+    async def act(self, provider: Provider, action: str, given: Mapping[str, Any]) -> dict[str, Any]:
+        """Have one of a provider's scenarios happen -> what it tells of it. Raises Refused."""
         ...
 
 

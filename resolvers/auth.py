@@ -14,10 +14,13 @@ LONGEST_TOKEN = 200
 
 
 class Door:
-    """Lets bearers of live API keys in. A revoked key is refused `seconds` later at most."""
+    """Lets bearers of live API keys of one purpose in. A revoked key is refused `seconds` later at most."""
 
-    def __init__(self, clock: Clock, *, seconds: float = REMEMBERED_SECONDS) -> None:
+    def __init__(
+        self, clock: Clock, *, seconds: float = REMEMBERED_SECONDS, purpose: KeyPurpose = KeyPurpose.API
+    ) -> None:
         self._clock = clock
+        self._purpose = purpose
         self._seconds = seconds
         self._known: OrderedDict[str, tuple[float, Viewer]] = OrderedDict()
 
@@ -43,7 +46,7 @@ class Door:
 
     async def _look_up(self, token: str) -> Viewer | None:
         key = await find_api_key(token, at=self._clock.now())
-        if key is None or key.purpose is not KeyPurpose.API:
+        if key is None or key.purpose is not self._purpose:
             return None
         return Viewer(
             role=key.role,

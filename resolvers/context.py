@@ -12,13 +12,17 @@ from resolvers.viewer import Viewer
 
 @dataclass(frozen=True, slots=True)
 class Deployment:
-    """What every request of this process shares; `sandbox` is True where the sandbox's clock may be moved."""
+    """What every request of this process shares; `sandbox` is True where the sandbox's clock may be moved.
+
+    `claim_url` is what a link to claim a record begins with; without it a message has the bare token.
+    """
 
     reader: Reader
     clock: Clock
     bus: LiveBus
     vault: Vault
     sandbox: bool = False
+    claim_url: str = ""
 
 
 @dataclass(slots=True)
@@ -55,6 +59,11 @@ class Context:
     def sandbox(self) -> bool:
         """Whether the sandbox runs here."""
         return self.deployment.sandbox
+
+    @property
+    def claim_url(self) -> str:
+        """What a link to claim a record begins with."""
+        return self.deployment.claim_url
 
 
 Info = strawberry.Info[Context, None]

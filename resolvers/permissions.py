@@ -57,6 +57,7 @@ _PERSONAL = _rules(OWN, ALL, ALL, ALL)
 _MONEY = _rules(OWN, ALL, ALL, NONE, ALL)
 _BOOKS = _rules(_OWN_INVOICE, ALL, ALL, NONE, ALL)
 _OFFICE = _rules(NONE, NONE, NONE, NONE)
+_DESK = _rules(NONE, ALL, NONE, NONE)
 
 ROWS: Mapping[str, Rules] = {
     "Centre": _CATALOGUE,
@@ -73,6 +74,7 @@ ROWS: Mapping[str, Rules] = {
     "User": _rules("{row}.id = {viewer}", ALL, ALL, ALL),
     "UserField": _CATALOGUE,
     "ExternalLink": _PERSONAL,
+    "ReviewItem": _rules(NONE, ALL, ALL, NONE),
     "Membership": _PERSONAL,
     "Booking": _PERSONAL,
     "BookingLine": _rules(_owner("booking", "booking_id"), ALL, ALL, ALL),
@@ -94,11 +96,16 @@ ROWS: Mapping[str, Rules] = {
     # who works with people sees the jobs that concern a person, so that a change can be followed to its end
     "Job": _rules(OWN, OF_SOMEBODY, OF_SOMEBODY, OF_SOMEBODY),
     "AuditEntry": _rules(NONE, NONE, ALL, NONE),
+    "CourseMapping": _rules(NONE, ALL, ALL, ALL),
+    "Drift": _rules(NONE, ALL, ALL, NONE),
     "WebhookEvent": _OFFICE,
     "ApiKey": _OFFICE,
     "ProviderSetting": _OFFICE,
+    "ProbeRun": _DESK,
 }
 
+# who sees how far an integration is set up
+READINESS = frozenset({Audience.FRONT_DESK, Audience.ADMIN})
 _STAFF = frozenset({Audience.FRONT_DESK, Audience.FINANCE, Audience.ADMIN})
 _OPERATORS = frozenset({Audience.FINANCE, Audience.ADMIN})
 

@@ -2,6 +2,8 @@
 
 from enum import StrEnum
 
+from models.rules import readiness
+from models.rules.access import NoEntry
 from models.rules.booking import Basis, Method, Pricing, SettledBy
 from models.rules.invoicing import Hold, Kind, Mark
 from models.rules.lifecycle import STANDING, Status
@@ -19,11 +21,15 @@ from models.rules.states import (
     Owner,
     PaymentPurpose,
     PaymentStatus,
+    Probe,
     Provider,
     RefundStatus,
+    ReviewKind,
+    ReviewState,
     Role,
     ShipmentState,
     SubscriptionStatus,
+    SyncState,
     UserState,
     WaitingState,
 )
@@ -65,6 +71,21 @@ WORDS: dict[type[StrEnum], tuple[str, str, tuple[str, ...]]] = {
         "LinkState",
         "How firmly an outside record is tied to a user.",
         ("Assumed until the user buys.", "Sure.", "Undone; kept with its evidence."),
+    ),
+    SyncState: (
+        "UserSyncState",
+        "Whether the course system knows of a user what is known here.",
+        ("It does.", "Something is still to be told.", "The user has no sure record there."),
+    ),
+    ReviewKind: (
+        "ReviewKind",
+        "What a person is asked.",
+        ("Whose record it is.", "What becomes of money that came too late."),
+    ),
+    ReviewState: (
+        "ReviewState",
+        "Where a question stands.",
+        ("To be answered.", "Answered.", "It does not matter any more."),
     ),
     Owner: (
         "CourseOwner",
@@ -283,7 +304,53 @@ WORDS: dict[type[StrEnum], tuple[str, str, tuple[str, ...]]] = {
         "What became of a webhook's event.",
         ("Stored, to be applied.", "Applied.", "Nothing here cares for it.", "Gave up; may be replayed."),
     ),
-    KeyPurpose: ("ApiKeyPurpose", "What an API key was made for.", ("This API.", "The calls CoursePro makes.")),
+    NoEntry: (
+        "NoEntryReason",
+        "Why a gate stays shut.",
+        (
+            "The membership does not stand.",
+            "The access token was taken back.",
+            "The class is still to come.",
+            "The class is over.",
+            "Nobody of that name is on a roster there now.",
+        ),
+    ),
+    Probe: (
+        "IntegrationProbe",
+        "A trial purchase, and what proves it.",
+        (
+            "Somebody born in CoursePro bought a course there: the person and the membership are here, at our price.",
+            "Somebody born here bought a course here: CoursePro was told of it.",
+        ),
+    ),
+    readiness.Step: (
+        "ReadinessStep",
+        "A step of setting the integration up, in the order they are taken.",
+        (
+            "Prices and memberships of CoursePro courses.",
+            "Which course is sold at which price.",
+            "A trial purchase in CoursePro.",
+            "The credentials of both sides.",
+            "A trial purchase here.",
+            "The courses themselves, set up with CoursePro.",
+            "Whether changes of users travel.",
+        ),
+    ),
+    readiness.Standing: (
+        "ReadinessState",
+        "How a step stands.",
+        (
+            "Done, as far as we can tell.",
+            "Not begun, or something is not there.",
+            "Begun, but something is wrong or not proven.",
+            "Done with somebody else; we cannot tell.",
+        ),
+    ),
+    KeyPurpose: (
+        "ApiKeyPurpose",
+        "What an API key was made for.",
+        ("This API.", "The calls CoursePro makes.", "The question of a gate who may enter."),
+    ),
 }
 
 for _kind, (_name, _description, _each) in WORDS.items():

@@ -17,7 +17,10 @@ from models.rules.states import (
     MandateStatus,
     Owner,
     PaymentStatus,
+    Probe,
     Provider,
+    ReviewKind,
+    ReviewState,
     SubscriptionStatus,
     UserState,
     WaitingState,
@@ -275,6 +278,17 @@ class AccessTokenFilter:
     revoked: bool | None = _is("Whether they were taken back.", "{row}.revoked_at IS NOT NULL")
 
 
+@given("Which questions.")
+class ReviewItemFilter:
+    """For lists of review items."""
+
+    ids: list[ID] | None = _ids("ReviewItem")
+    kind: list[ReviewKind] | None = _words("kind")
+    state: list[ReviewState] | None = _words("state")
+    user_id: ID | None = _of("User", "user_id")
+    created_at: DateTimeRange | None = _instants("created_at")
+
+
 @given("Which messages.")
 class NotificationFilter:
     """For lists of messages."""
@@ -323,6 +337,36 @@ class ApiKeyFilter:
     revoked: bool | None = _is("Whether they were taken back.", "{row}.revoked_at IS NOT NULL")
 
 
+@given("Which trial purchases.")
+class ProbeRunFilter:
+    """For lists of trial purchases."""
+
+    ids: list[ID] | None = _ids("ProbeRun")
+    probe: list[Probe] | None = _words("probe")
+    passed: bool | None = _is("Whether they went well.", "{row}.passed")
+
+
+@given("Which mappings of courses.")
+class CourseMappingFilter:
+    """For lists of mappings."""
+
+    ids: list[ID] | None = _ids("CourseMapping")
+    course_ref: list[str] | None = _words("course_ref")
+    pricing_option_id: ID | None = _of("PricingOption", "pricing_option_id")
+    centre_id: ID | None = _of("Centre", "centre_id")
+    verified: bool | None = _is("Whether a valid cart used them.", "{row}.verified_at IS NOT NULL")
+
+
+@given("Which drifts.")
+class DriftFilter:
+    """For lists of drifts."""
+
+    ids: list[ID] | None = _ids("Drift")
+    provider: list[Provider] | None = _words("provider")
+    field: list[str] | None = _words("field")
+    at: DateTimeRange | None = _instants("at")
+
+
 # Ids are made in order of time, so the order of creation is theirs.
 _CREATED = ("id:uuid", "When it was created.")
 _NAMED = ("name:text", "Its name.")
@@ -353,8 +397,12 @@ orders(
 )
 orders("Invoice", CREATED_AT=_CREATED, PERIOD_END=(f"period_end:{_AT}", "The end of what it pays for."))
 orders("AccessToken", CREATED_AT=_CREATED, VALID_UNTIL=(f"valid_until:{_AT}", "The first instant it no longer opens."))
+orders("ReviewItem", CREATED_AT=_CREATED)
 orders("Notification", CREATED_AT=_CREATED)
 orders("Job", CREATED_AT=_CREATED)
 orders("WebhookEvent", CREATED_AT=_CREATED)
 orders("AuditEntry", CREATED_AT=_CREATED, AT=(f"at:{_AT}", "When it happened."))
+orders("ProbeRun", CREATED_AT=_CREATED, AT=(f"at:{_AT}", "When it was looked for."))
+orders("CourseMapping", CREATED_AT=_CREATED, COURSE_REF=("course_ref:text", "The course's id there."))
+orders("Drift", CREATED_AT=_CREATED, AT=(f"at:{_AT}", "When it was said."))
 orders("ApiKey", CREATED_AT=_CREATED, NAME=_NAMED)

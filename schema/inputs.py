@@ -9,7 +9,7 @@ from models.rules.booking import Basis, Method, Pricing
 from models.rules.invoicing import Mark
 from models.rules.pricing import Frequency, Integration, MembershipKind, OptionType
 from models.rules.returns import CancellationPolicy, DeletionPolicy
-from models.rules.states import KeyPurpose, Provider, Role
+from models.rules.states import KeyPurpose, Probe, Provider, Role
 from schema import enums  # noqa: F401  importing it names the words that inputs take
 from schema.scalars import CurrencyCode, Decimal
 
@@ -61,6 +61,71 @@ class CreateUserInput:
     fields: list[NamedValueInput] | None = ask("The values of the configured fields.")
 
 
+@strawberry.input(description="A person who signs up.")
+class SignUpInput(CreateUserInput):
+    """See `claims.sign_up`."""
+
+
+@strawberry.input(description="A link that was sent to a person who is known.")
+class ClaimRecordInput:
+    """See `claims.claim_record`."""
+
+    token: str = need("The token at the end of the link.")
+
+
+@strawberry.input(description="What to change of a person; what is left out stays.")
+class UpdateUserInput:
+    """See `users.update_user`."""
+
+    user_id: strawberry.ID = id_of("User", "Whom.")
+    first_name: str | None = ask("The given name.")
+    last_name: str | None = ask("The family name.")
+    email: str | None = ask("Where messages go.")
+    phone: str | None = ask("A telephone number.")
+    date_of_birth: date | None = ask("The day of birth.")
+    fields: list[NamedValueInput] | None = ask("Values of the configured fields; an empty one takes the value away.")
+
+
+@strawberry.input(description="A field to collect of people.")
+class SetUserFieldInput:
+    """See `user_fields.set_user_field`."""
+
+    name: str = need("What it is called in `User.fields`: small letters, digits and underscores.")
+    label: str = need("What people read.")
+    required: bool = need("Whether a user cannot be without it.")
+
+
+@strawberry.input(description="A field that is collected no longer.")
+class RemoveUserFieldInput:
+    """See `user_fields.remove_user_field`."""
+
+    name: str = need("What it is called.")
+
+
+@strawberry.input(description="A tie to undo.")
+class UnlinkUserInput:
+    """See `links.unlink_user`."""
+
+    external_link_id: strawberry.ID = id_of("ExternalLink", "Which tie.")
+    reason: str = need("Why; it is kept with what the tie was decided by.")
+
+
+@strawberry.input(description="The answer to a question that was left to a person.")
+class SettleReviewInput:
+    """See `reviews.settle_review`."""
+
+    review_item_id: strawberry.ID = id_of("ReviewItem", "Which question.")
+    user_id: strawberry.ID | None = id_of("User", "Whose record it is; somebody new's, if left out.", optional=True)
+    answer: str | None = ask("What was decided, in words; needed where the question is about money.")
+
+
+@strawberry.input(description="Whom to tell of users.")
+class SyncUsersInput:
+    """See `user_sync.sync_users`."""
+
+    provider: Provider = need("The system that is told of users: COURSEPRO.")
+
+
 @strawberry.input(description="A tie between a user and their record in another system.")
 class LinkUserInput:
     """See `users.link_external`."""
@@ -87,6 +152,17 @@ class CreateCentreInput:
     currency: CurrencyCode = need("The currency of its prices.")
     setting_group_id: strawberry.ID | None = id_of("SettingGroup", "The group it shares prices with.", optional=True)
     practice_location: str | None = ask("Its location id in the practice system.")
+    minutes_before: int | None = ask("How many minutes before a class its gates open; 30 if left out.")
+    minutes_after: int | None = ask("How many minutes after a class they shut; 30 if left out.")
+
+
+@strawberry.input(description="A centre to change; what is left out stays.")
+class UpdateCentreInput:
+    """See `access.update_centre`."""
+
+    centre_id: strawberry.ID = id_of("Centre", "Which centre.")
+    minutes_before: int | None = ask("How many minutes before a class its gates open.")
+    minutes_after: int | None = ask("How many minutes after a class they shut.")
 
 
 @strawberry.input(description="A fee.")
@@ -125,6 +201,48 @@ class CreateMembershipTypeInput:
     credits_per_period: int | None = ask("How many credits it grants for each month of it.")
     product: str | None = ask("The card provider's product whose subscriptions it stands for.")
     centre_id: strawberry.ID | None = id_of("Centre", "Where the product's memberships belong.", optional=True)
+
+
+@strawberry.input(description="What to change of a fee; what is left out stays.")
+class UpdatePricingOptionInput:
+    """See `catalogue_changes.update_pricing_option`."""
+
+    pricing_option_id: strawberry.ID = id_of("PricingOption", "Which fee.")
+    name: str | None = ask("Its name.")
+    option_type: OptionType | None = strawberry.field(
+        name="type", description="What it is for.", default=strawberry.UNSET, metadata={AS: None}
+    )
+    amount: int | None = ask("What it costs from now on, in minor units; what was sold keeps its price.")
+
+
+@strawberry.input(description="What to change of a membership type; what is left out stays.")
+class UpdateMembershipTypeInput:
+    """See `catalogue_changes.update_membership_type`."""
+
+    membership_type_id: strawberry.ID = id_of("MembershipType", "Which membership type.")
+    name: str | None = ask("Its name.")
+    integration: Integration | None = ask("The outside system; another one than it was made with is refused.")
+
+
+@strawberry.input(description="The same membership for the other way of paying.")
+class CloneMembershipTypeInput:
+    """See `catalogue_changes.clone_membership_type_for_frequency`."""
+
+    membership_type_id: strawberry.ID = id_of("MembershipType", "Which membership type.")
+    pricing_option_id: strawberry.ID = id_of("PricingOption", "What is paid for the new one.")
+    kind: MembershipKind = need("Open-ended, of a fixed term, or a number of sessions; not as it is now.")
+    name: str | None = ask("Its name; made of the other's, if left out.")
+    term_months: int | None = ask("How many months a fixed term has; 3 if left out.")
+    sessions: int | None = ask("How many sessions are bought.")
+
+
+@strawberry.input(description="A course of the course system and the price it is sold at.")
+class MapCourseInput:
+    """See `mappings.map_course`."""
+
+    course_ref: str = need("The course's id in the course system.")
+    pricing_option_id: strawberry.ID = id_of("PricingOption", "At which price.")
+    centre_id: strawberry.ID = id_of("Centre", "The course's centre.")
 
 
 @strawberry.input(description="A membership to sell.")
@@ -348,6 +466,24 @@ class ConfigureProviderInput:
     settings: list[NamedValueInput] = need("Addresses, ids and switches; the documentation lists them.")
     secrets: list[NamedValueInput] = need("Keys and tokens, stored encrypted and never shown; left out, they stay.")
     enabled: bool = ask("Whether it is used.", default=True)
+
+
+@strawberry.input(description="The CoursePro configuration; a credential that is left out stays as it is.")
+class ConfigureCourseProInput:
+    """See `coursepro_setup.configure_coursepro`."""
+
+    user_sync_enabled: bool = need("Whether changes of users travel to CoursePro; needs all four credentials.")
+    client_id: str | None = ask("The API client identifier CoursePro gave us.")
+    cart_complete_url: str | None = ask("The webhook of CoursePro's that is told of paid carts; https.")
+    secret_token: str | None = ask("The secret token of the API; stored encrypted, never shown again.")
+    user_sync_url: str | None = ask("The webhook of CoursePro's that is told of users and statuses; https.")
+
+
+@strawberry.input(description="A trial purchase.")
+class RunIntegrationProbeInput:
+    """See `probes.run_probe`."""
+
+    probe: Probe = need("Of somebody born in CoursePro, or here.")
 
 
 @strawberry.input(description="A key for a caller.")

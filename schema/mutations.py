@@ -5,23 +5,33 @@ from typing import Any
 import strawberry
 
 from models.actions import (
+    access,
     attendances,
     bookings,
     cancellations,
     catalogue,
+    catalogue_changes,
+    claims,
+    coursepro_setup,
     courses,
     inbound,
     invoices,
     jobs,
     keys,
+    links,
+    mappings,
     memberships,
     offers,
     packages,
     payments,
+    probes,
     refunds,
+    reviews,
     settings,
     shipments,
     subscriptions,
+    user_fields,
+    user_sync,
     users,
     waiting,
 )
@@ -34,9 +44,12 @@ from schema.doing import does, done_by
 from schema.payloads import Answer
 
 
-async def _configure_provider(ctx: Context, given: dict[str, Any]) -> Answer:
-    row = await settings.configure_provider(**given, vault=ctx.vault, acting=ctx.viewer.actor, at=ctx.clock.now())
-    return Answer(subject_id=row.id)
+def _configures(action: Any) -> Any:
+    async def run(ctx: Context, given: dict[str, Any]) -> Answer:
+        row = await action(**given, vault=ctx.vault, local=ctx.sandbox, acting=ctx.viewer.actor, at=ctx.clock.now())
+        return Answer(subject_id=row.id)
+
+    return run
 
 
 async def _create_api_key(ctx: Context, given: dict[str, Any]) -> Answer:
@@ -51,6 +64,11 @@ async def _advance_clock(ctx: Context, given: dict[str, Any]) -> Answer:
     return Answer()
 
 
+async def _run_probe(ctx: Context, given: dict[str, Any]) -> Answer:
+    job = await probes.run_probe(given["probe"], acting=ctx.viewer.actor, at=ctx.clock.now())
+    return Answer(job_id=job.id)
+
+
 async def _retry_job(ctx: Context, given: dict[str, Any]) -> Answer:
     job = await jobs.retry(given["job_id"], acting=ctx.viewer.actor, at=ctx.clock.now())
     return Answer(job_id=job.id)
@@ -58,6 +76,21 @@ async def _retry_job(ctx: Context, given: dict[str, Any]) -> Answer:
 
 async def _cancel_job(ctx: Context, given: dict[str, Any]) -> Answer:
     job = await jobs.cancel(given["job_id"], acting=ctx.viewer.actor, at=ctx.clock.now())
+    return Answer(job_id=job.id)
+
+
+async def _sign_up(ctx: Context, given: dict[str, Any]) -> Answer:
+    user = await claims.sign_up(**given, claim_url=ctx.claim_url, acting=ctx.viewer.actor, at=ctx.clock.now())
+    return Answer(subject_id=user.id)
+
+
+async def _remove_user_field(ctx: Context, given: dict[str, Any]) -> Answer:
+    await user_fields.remove_user_field(**given, acting=ctx.viewer.actor, at=ctx.clock.now())
+    return Answer()
+
+
+async def _sync_users(ctx: Context, given: dict[str, Any]) -> Answer:
+    job = await user_sync.sync_users(**given, acting=ctx.viewer.actor, at=ctx.clock.now())
     return Answer(job_id=job.id)
 
 
@@ -75,12 +108,46 @@ class Mutation:
     """Every mutation, by area."""
 
     create_user = does(users.create_user, inputs.CreateUserInput, "User", "Write down a person.")
+    sign_up = done_by(
+        _sign_up,
+        inputs.SignUpInput,
+        "User",
+        "Write down a person who signs up; somebody known is refused, and written to.",
+        verb="sign_up",
+    )
+    claim_record = does(
+        claims.claim_record, inputs.ClaimRecordInput, "User", "Say that the person opened the link that was sent."
+    )
+    update_user = does(users.update_user, inputs.UpdateUserInput, "User", "Change what is known of a person.")
+    set_user_field = does(
+        user_fields.set_user_field, inputs.SetUserFieldInput, "UserField", "Collect a field of people, or change it."
+    )
+    remove_user_field = done_by(
+        _remove_user_field,
+        inputs.RemoveUserFieldInput,
+        "Job",
+        "Collect a field of people no longer.",
+        verb="remove_user_field",
+    )
     link_user = does(
         users.link_external,
         inputs.LinkUserInput,
         "ExternalLink",
         "Tie a user to their record in another system.",
         verb="link_user",
+    )
+    unlink_user = does(
+        links.unlink_user, inputs.UnlinkUserInput, "ExternalLink", "Undo a tie; it stays, with its evidence."
+    )
+    settle_review = does(
+        reviews.settle_review, inputs.SettleReviewInput, "ReviewItem", "Answer a question that was left to a person."
+    )
+    sync_users = done_by(
+        _sync_users,
+        inputs.SyncUsersInput,
+        "Job",
+        "Tell the course system of all users that changed, where that is switched on.",
+        verb="sync_users",
     )
 
     create_setting_group = does(
@@ -90,6 +157,12 @@ class Mutation:
         "Make a group of centres that share settings.",
     )
     create_centre = does(catalogue.create_centre, inputs.CreateCentreInput, "Centre", "Open a centre.")
+    update_centre = does(
+        access.update_centre,
+        inputs.UpdateCentreInput,
+        "Centre",
+        "Change how long a centre's gates open around a class; open access tokens follow.",
+    )
     create_pricing_option = does(
         catalogue.create_pricing_option, inputs.CreatePricingOptionInput, "PricingOption", "Set a fee."
     )
@@ -104,6 +177,28 @@ class Mutation:
         inputs.CreateMembershipTypeInput,
         "MembershipType",
         "Make a membership that can be bought.",
+    )
+
+    update_pricing_option = does(
+        catalogue_changes.update_pricing_option, inputs.UpdatePricingOptionInput, "PricingOption", "Change a fee."
+    )
+    update_membership_type = does(
+        catalogue_changes.update_membership_type,
+        inputs.UpdateMembershipTypeInput,
+        "MembershipType",
+        "Change a membership type.",
+    )
+    clone_membership_type_for_frequency = does(
+        catalogue_changes.clone_membership_type_for_frequency,
+        inputs.CloneMembershipTypeInput,
+        "MembershipType",
+        "Offer the same membership for the other way of paying: recurring and fixed are two types.",
+    )
+    map_course = does(
+        mappings.map_course,
+        inputs.MapCourseInput,
+        "CourseMapping",
+        "Sell a course of CoursePro at a price; believed once a valid cart used it.",
     )
 
     start_membership = does(
@@ -243,11 +338,25 @@ class Mutation:
     )
 
     configure_provider = done_by(
-        _configure_provider,
+        _configures(settings.configure_provider),
         inputs.ConfigureProviderInput,
         "ProviderSetting",
         "Say how a provider is reached.",
         verb="configure_provider",
+    )
+    configure_course_pro = done_by(
+        _configures(coursepro_setup.configure_coursepro),
+        inputs.ConfigureCourseProInput,
+        "ProviderSetting",
+        "Enter CoursePro's credentials, and switch the sync of users.",
+        verb="configure_course_pro",
+    )
+    run_integration_probe = done_by(
+        _run_probe,
+        inputs.RunIntegrationProbeInput,
+        "Job",
+        "Look for what proves a trial purchase; the job writes a row of `probeRuns`.",
+        verb="run_integration_probe",
     )
     create_api_key = done_by(
         _create_api_key,

@@ -7,6 +7,9 @@ from resolvers.reads.declare import Node, Where, all_rows, column, found, listed
 from resolvers.reads.ids import known
 from schema.filters import UserBy
 from schema.types.decisions import explain, why_not
+from schema.types.gate import may_enter
+from schema.types.going_live import integration_readiness
+from schema.types.mapping import mapping_sheet, mapping_sheet_csv
 from schema.types.quotes import booking_quotes, price_at
 
 _SUBJECT = Where("{row}.subject_id = {value}::uuid", known("*"))
@@ -31,6 +34,7 @@ class Query:
     user = found("User", "A user.", by=UserBy)
     users = listed("User", "Users.")
     user_fields = all_rows("UserField", "The fields the operator collects of users.", order="{row}.name")
+    review_items = listed("ReviewItem", "Questions that are left to a person.")
     membership_type = found("MembershipType", "A membership type.")
     membership_types = listed("MembershipType", "Membership types.")
     membership = found("Membership", "A membership.")
@@ -51,6 +55,19 @@ class Query:
     why_not = strawberry.field(
         resolver=why_not, description="Why a course cannot be booked in a way; null where either is unknown."
     )
+    mapping_sheet = strawberry.field(
+        resolver=mapping_sheet,
+        description="What is entered in CoursePro: ids, names and today's price at each centre; nothing for members.",
+    )
+    mapping_sheet_csv = strawberry.field(
+        resolver=mapping_sheet_csv, description="The same as CSV, to be taken along: a line for each price."
+    )
+    course_mappings = listed("CourseMapping", "Which course of CoursePro is sold at which price.")
+    drifts = listed("Drift", "What other systems said that is not what we know.")
+    may_enter = strawberry.field(
+        resolver=may_enter,
+        description="Whether a person may pass a centre's gate; null where either is unknown.",
+    )
     centres = listed("Centre", "Centres.")
     course = found("Course", "A course.")
     courses = listed("Course", "Courses.")
@@ -70,5 +87,10 @@ class Query:
     webhook_events = listed("WebhookEvent", "Events that providers sent.")
     access_tokens = listed("AccessToken", "Leave to pass the gates.")
     provider_settings = all_rows("ProviderSetting", "How providers are reached.", order="{row}.provider")
+    integration_readiness = strawberry.field(
+        resolver=integration_readiness,
+        description="How far the integration with CoursePro is set up, step by step; the desk and administrators only.",
+    )
+    probe_runs = listed("ProbeRun", "Trial purchases that were looked for.")
     api_keys = listed("ApiKey", "The keys of callers.")
     audit_trail = listed("AuditEntry", "Who changed a thing.", subject_id=(_SUBJECT, "The id of the thing."))

@@ -2,25 +2,32 @@
 
 from models.actions.unit import PUBLISH
 from models.rules.events import REACTIONS
-from workers.jobs import courses, invoices, memberships, news, packages, payments
+from workers.jobs import courses, invoices, memberships, news, packages, payments, people, probes
 from workers.work import Handler
 
 HANDLERS: dict[str, Handler] = {
     "accounting.ship_invoice": invoices.ship_to_books,
     "courses.lapse_offers": courses.lapse_offers,
+    "courses.push_fields": people.push_fields,
+    "courses.push_cart": memberships.push_cart,
+    "courses.probe": probes.probe,
     "courses.push_membership": memberships.push,
+    "courses.push_user": people.push_user,
+    "courses.sync_users": people.sync_users,
     "inbox.apply": news.apply_webhook,
     "invoices.bill_off_due": invoices.bill_off_due,
     "invoices.respread": invoices.respread,
     PUBLISH: news.publish,
     "memberships.move_due": memberships.move_due,
     "mandates.start": memberships.start_mandate,
+    "notifications.claim_record": news.claim_record,
     "notifications.payment_failed": news.payment_failed,
     "notifications.place_offered": news.place_offered,
     "packages.expire": packages.expire,
     "packages.grant_period": packages.grant_period,
     "packages.grant_to_membership": packages.grant_to_membership,
     "payments.ask": payments.ask,
+    "payments.cancel": payments.cancel,
     "payments.collect": payments.collect,
     "payments.refund": payments.refund,
     "payments.retry": payments.retry,

@@ -1,9 +1,10 @@
 """Run one job: claim its row, keep the lease alive, call its handler, and finish, put back or bury it.
 
     Refused, Refusal              -> buried: asking again changes nothing; a person may retry it
+    Unfinished                    -> put back to go on at once, not counted as an attempt
     RateLimited                   -> put back until the provider's time, not counted as an attempt
-    Unavailable, OutcomeUnknown   -> put back with backoff, buried after the last attempt
-    anything else                 -> the same, and logged with its traceback
+    Unavailable, OutcomeUnknown   -> put back for a day at least, at most ten minutes apart; then buried
+    anything else                 -> logged with its traceback, put back with backoff, buried after the last attempt
     Fenced, a lost lease          -> left to the worker that has it now
 
 Telling subscribers is never given up: what happened must reach them, however long Redis is away.
@@ -13,18 +14,19 @@ import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from datetime import UTC, datetime
+from typing import Any
 from uuid import UUID, uuid4
 
 import structlog
 from redis.exceptions import RedisError
 
 from models.actions import inbound, jobs
-from models.actions.jobs import BACKOFF_CAP_SECONDS, LEASE_SECONDS, MAX_ATTEMPTS, Held
+from models.actions.jobs import FAULT, LEASE_SECONDS, LOST, Held
 from models.actions.unit import PUBLISH, Fenced, lease
 from models.ports import LiveEvent, OutcomeUnknown, RateLimited, Refused, Unavailable
 from models.rules.refusals import Refusal
 from models.rules.states import Provider
-from workers.work import Handler, Outside, Work
+from workers.work import Handler, Outside, Unfinished, Work
 
 Wakes = list[tuple[UUID, int]]
 Ring = Callable[[Wakes], Awaitable[None]]
@@ -75,14 +77,16 @@ class Runner:
             lease.reset(holding)
 
     async def _attempt(self, held: Held) -> None:
-        if held.attempts > MAX_ATTEMPTS and held.kind not in {PUBLISH, *self._recurring}:
-            await self._bury(held, "every worker that tried it was lost", "WORKER_LOST")
+        if held.attempts > held.most and held.kind not in {PUBLISH, *self._recurring}:
+            await self._bury(held, "every worker that tried it was lost", LOST)
             return
         try:
             async with asyncio.timeout(self._job_seconds):
                 await self._handlers[held.kind](Work(held, self._outside))
         except Fenced:
             log.warning("job lost to another worker", kind=held.kind, job=str(held.id))
+        except Unfinished:
+            await _put_back(held, "more is left to do", "UNFINISHED", 0.0, counts=False)
         except RateLimited as limited:
             await _put_back(held, str(limited), limited.code, limited.retry_after, counts=False)
         except (Unavailable, OutcomeUnknown) as failed:
@@ -93,18 +97,19 @@ class Runner:
             await self._bury(held, refusal.message, refusal.code.value)
         except Exception as fault:
             log.exception("job failed", kind=held.kind, job=str(held.id))
-            await self._later(held, f"{type(fault).__name__}: {fault}", "INTERNAL")
+            await self._later(held, f"{type(fault).__name__}: {fault}", FAULT)
         else:
             await self._ring(await jobs.finish(held.lease, again_in=self._recurring.get(held.kind)))
             await self._tell(held, "DONE")
 
     async def _later(self, held: Held, error: str, code: str) -> None:
         every = self._recurring.get(held.kind)
-        if every is None and held.attempts >= MAX_ATTEMPTS and held.kind != PUBLISH:
+        tries, most = held.attempts_so(code), jobs.most_attempts(code)
+        if every is None and tries >= most and held.kind != PUBLISH:
             await self._bury(held, error, code)
             return
-        cap = BACKOFF_CAP_SECONDS if every is None else max(every, 60.0)
-        await _put_back(held, error, code, min(cap, jobs.backoff_seconds(held.attempts)))
+        wait = jobs.backoff_seconds(tries) if code == FAULT else jobs.outage_seconds(tries)
+        await _put_back(held, error, code, wait if every is None else min(wait, max(every, 60.0)), attempts=tries)
         await self._tell(held, "READY")
 
     async def _bury(self, held: Held, error: str, code: str) -> None:
@@ -140,5 +145,5 @@ class Runner:
             log.warning("job event not published", job=str(held.id), error=type(away).__name__)
 
 
-async def _put_back(held: Held, error: str, code: str, after: float, *, counts: bool = True) -> None:
-    await jobs.put_back(held.lease, error=error, code=code, after_seconds=after, counts=counts)
+async def _put_back(held: Held, error: str, code: str, after: float, **counted: Any) -> None:
+    await jobs.put_back(held.lease, error=error, code=code, after_seconds=after, **counted)

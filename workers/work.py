@@ -8,6 +8,10 @@ from models.actions.jobs import Held
 from models.ports import Clock, LiveBus, Providers
 
 
+class Unfinished(Exception):
+    """A long job did its share of one turn: it goes on at once, behind others, and that counts as no attempt."""
+
+
 @dataclass(frozen=True, slots=True)
 class Outside:
     """The world of one worker process."""

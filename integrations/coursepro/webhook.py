@@ -3,7 +3,7 @@
 import hashlib
 import hmac
 from collections.abc import Mapping, Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from itertools import groupby
 from typing import Any
 from uuid import UUID
@@ -11,14 +11,19 @@ from uuid import UUID
 import orjson
 
 from models.ports import BadSignature, ReceivedEvent, Refused
-from models.rules.facts import Attendee, AttendeesPosted, CourseEnd, CourseEnded, Fact
+from models.rules.facts import Attendee, AttendeesPosted, CourseEnd, CourseEnded, Fact, StatusClaimed
+from models.rules.invoicing import Mark
 from models.rules.states import Provider
 
 WHO = Provider.COURSEPRO.value
-ENDED, ATTENDEES = "courses.ended", "attendees"
-# What tells the calls apart: a key each of them must have.
+ENDED, ATTENDEES, SERVED = "courses.ended", "attendees", "served"
+# What tells the calls that are applied later apart: a key each of them must have. The others are served at once.
 TOLD_BY = {"outcome": ENDED, "attendees": ATTENDEES}
 ENDS = {"cancelled": CourseEnd.CANCELLED, "completed": CourseEnd.COMPLETED}
+CLAIMS = {"active", "unavailable"}
+MARKS = {None: Mark.BOOKED, "attended": Mark.ATTENDED, "absent": Mark.DNA, "cancelled": Mark.CANCELLED}
+LONGEST_REF = 64
+Class = tuple[str, str, str, str, str]
 
 
 class CourseProCalls:
@@ -36,16 +41,18 @@ class CourseProCalls:
             raise BadSignature("X-Signature is not made with a secret token of ours.")
         try:
             told = orjson.loads(body)
-            kind = next(TOLD_BY[key] for key in TOLD_BY if key in told)
             event_id = told["event_id"]
             if not isinstance(event_id, str) or not event_id:
                 raise ValueError("event_id")
-        except (ValueError, TypeError, KeyError, StopIteration):
+            kind = next((TOLD_BY[key] for key in TOLD_BY if key in told), SERVED)
+        except (ValueError, TypeError, KeyError):
             raise BadSignature("This is no call of CoursePro's.") from None
         return [ReceivedEvent(event_id, kind, told.get("membership_id"), told)]
 
     async def facts(self, event: ReceivedEvent) -> list[Fact]:
-        """Raises Refused where the call breaks the contract."""
+        """A call that was served has none. Raises Refused where the call breaks the contract."""
+        if event.event_type not in TOLD_BY.values():
+            return []
         try:
             return {ENDED: _ended, ATTENDEES: _attendees}[event.event_type](event.body)
         except (KeyError, ValueError, TypeError) as broken:
@@ -53,37 +60,67 @@ class CourseProCalls:
 
 
 def _ended(told: Mapping[str, Any]) -> list[Fact]:
+    """An end; or a claim of how the membership stands, which is not CoursePro's to say."""
+    who: dict[str, Any] = {"membership_id": UUID(told["membership_id"]), "event_id": str(told["event_id"])}
+    occurred_at = _instant(told["occurred_at"])
+    if told["outcome"] in CLAIMS:
+        return [StatusClaimed(provider=WHO, **who, claimed=told["outcome"], occurred_at=occurred_at)]
+    since = told.get("effective_at")
     return [
         CourseEnded(
             provider=WHO,
-            membership_id=UUID(told["membership_id"]),
+            **who,
             end=ENDS[told["outcome"]],
-            occurred_at=datetime.fromisoformat(told["occurred_at"]),
-            effective_on=datetime.fromisoformat(told["effective_at"]).date(),
+            occurred_at=occurred_at,
+            effective_at=_instant(since) if since else None,
             actor=told.get("actor"),
         )
     ]
 
 
 def _attendees(told: Mapping[str, Any]) -> list[Fact]:
-    """One fact a class; an attendee with a mark is evidence of the past and opens no gate."""
-    roster = sorted((each for each in told["attendees"] if each.get("mark") is None), key=_class_of)
+    """One fact a class: without a mark a place on its roster, with one what became of that place."""
+    occurred_at = _instant(told["occurred_at"])
     return [
-        AttendeesPosted(
-            provider=WHO,
-            course_id=course,
-            session_id=session,
-            starts_at=datetime.fromisoformat(starts_at),
-            ends_at=datetime.fromisoformat(ends_at),
-            attendees=tuple(
-                Attendee(external_id=str(each["attendance_id"]), membership_id=UUID(each["membership_id"]))
-                for each in people
-            ),
-            occurred_at=datetime.fromisoformat(told["occurred_at"]),
-        )
-        for (course, session, starts_at, ends_at), people in groupby(roster, key=_class_of)
+        _class(class_, list(people), occurred_at, str(told["event_id"]))
+        for class_, people in groupby(sorted(told["attendees"], key=_class_of), key=_class_of)
     ]
 
 
-def _class_of(attendee: Mapping[str, Any]) -> tuple[str, str, str, str]:
-    return attendee["course_ref"], attendee["session_ref"], attendee["starts_at"], attendee["ends_at"]
+def _class(class_: Class, people: Sequence[Mapping[str, Any]], occurred_at: datetime, event_id: str) -> AttendeesPosted:
+    course, session, starts_at, ends_at, centre = class_
+    posted = AttendeesPosted(
+        provider=WHO,
+        course_id=course,
+        session_id=session,
+        starts_at=_instant(starts_at),
+        ends_at=_instant(ends_at),
+        centre_ref=centre or None,
+        attendees=tuple(
+            Attendee(
+                external_id=str(each["attendance_id"]),
+                membership_id=UUID(each["membership_id"]),
+                mark=MARKS[each.get("mark")],
+            )
+            for each in people
+        ),
+        occurred_at=occurred_at,
+        event_id=event_id,
+    )
+    if posted.ends_at <= posted.starts_at or not 0 < len(session) <= LONGEST_REF:
+        raise ValueError(f"class {session[:LONGEST_REF]!r} from {starts_at} to {ends_at}")
+    return posted
+
+
+def _class_of(attendee: Mapping[str, Any]) -> Class:
+    names = ("course_ref", "session_ref", "starts_at", "ends_at")
+    course, session, starts_at, ends_at = (str(attendee[name]) for name in names)
+    return course, session, starts_at, ends_at, str(attendee.get("centre_id") or "")
+
+
+def _instant(text: str) -> datetime:
+    """An instant of the contract; ValueError for one without an offset."""
+    instant = datetime.fromisoformat(text)
+    if instant.tzinfo is None:
+        raise ValueError(f"{text!r} has no offset")
+    return instant.astimezone(UTC)

@@ -126,6 +126,14 @@ class DirectDebits(Calls):
         again = await self._write(self._api.payments.retry, reference, headers=keyed(key))
         return collected(again.attributes)
 
+    async def cancel(self, reference: str, key: str) -> Collected:
+        """Take back a payment that was not submitted to the banks yet.
+
+        Raises Refused (code cancellation_failed) for any other, Unavailable, OutcomeUnknown.
+        """
+        taken_back = await self._write(self._api.payments.cancel, reference, headers=keyed(key))
+        return collected(taken_back.attributes)
+
     async def refund(self, order: RefundOrder) -> Refunded:
         """Give money back; GoCardless refuses where it counts other refunds of the payment than we do.
 

@@ -10,6 +10,7 @@ from functools import partial
 from typing import Any
 from zoneinfo import ZoneInfo
 
+from integrations.guard import Reach
 from integrations.http import ANSWER_SECONDS, Effect
 from integrations.nookal.wire import API_BASE, CALLS_PER_SECOND, Wire, rows
 from models.ports import Clock, OutgoingInvoice, Refused, ShippedItem
@@ -38,10 +39,17 @@ class Nookal:
         timezone: str | None = None,
         calls_per_second: float = CALLS_PER_SECOND,
         answer_seconds: float = ANSWER_SECONDS,
+        reach: Reach | None = None,
     ) -> None:
         """Key, clock, address of the API; the location of invoices that name none; the zone of locations without."""
         self._clock, self._location_id, self._timezone = clock, location_id, timezone
-        self._wire = Wire(api_key, api_base=api_base, calls_per_second=calls_per_second, answer_seconds=answer_seconds)
+        self._wire = Wire(
+            api_key,
+            api_base=api_base,
+            calls_per_second=calls_per_second,
+            answer_seconds=answer_seconds,
+            reach=reach,
+        )
 
     async def close(self) -> None:
         """Give the connections back."""

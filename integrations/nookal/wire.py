@@ -11,6 +11,7 @@ from typing import Any
 
 import httpx
 
+from integrations.guard import Reach
 from integrations.http import ANSWER_SECONDS, Effect, Http, content, refusal
 from models.ports import Refused
 
@@ -30,12 +31,13 @@ class Wire:
         api_base: str = API_BASE,
         calls_per_second: float = CALLS_PER_SECOND,
         answer_seconds: float = ANSWER_SECONDS,
+        reach: Reach | None = None,
     ) -> None:
-        """Key, address of the API, how often to call (0 for no limit), seconds to wait for an answer."""
+        """Key, address of the API, how often to call (0 for no limit), seconds to wait for an answer, how far."""
         self._key, self._next = api_key, 0.0
         self._gap = 1 / calls_per_second if calls_per_second else 0.0
         self._turn = asyncio.Lock()
-        self._http = Http("nookal", f"{api_base}/production/v2", answer_seconds=answer_seconds)
+        self._http = Http("nookal", f"{api_base}/production/v2", answer_seconds=answer_seconds, reach=reach)
 
     async def close(self) -> None:
         """Give the connections back."""

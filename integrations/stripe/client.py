@@ -115,6 +115,14 @@ class StripeAccount:
         )
         return await self._charged(confirm)
 
+    async def cancel(self, reference: str, key: str) -> Collected:
+        """Cancel an intent that took nothing yet.
+
+        Raises Refused (code payment_intent_unexpected_state) for any other, Unavailable, OutcomeUnknown.
+        """
+        made = self._client.v1.payment_intents.cancel_async(reference, {}, {"idempotency_key": key})
+        return collected(plain(await answered(made, Effect.WRITE)))
+
     async def refund(self, order: RefundOrder) -> Refunded:
         """Give money back to the card it came from. Raises Refused, Unavailable, OutcomeUnknown."""
         params: stripe.params.RefundCreateParams = {

@@ -6,6 +6,7 @@ from typing import Any
 import httpx
 import orjson
 
+from integrations.guard import Reach
 from integrations.http import ANSWER_SECONDS, Effect, Http, content, refusal
 from models.ports import Refused
 
@@ -31,11 +32,12 @@ class Session:
         identity_base: str = IDENTITY_BASE,
         scopes: str = SCOPES,
         answer_seconds: float = ANSWER_SECONDS,
+        reach: Reach | None = None,
     ) -> None:
-        """The app's id and secret, the organisation, both addresses, the scopes to ask for, seconds to wait."""
+        """The app's id and secret, the organisation, both addresses and how far they reach, scopes, seconds to wait."""
         self._app, self._tenant_id, self._scopes = (client_id, client_secret), tenant_id, scopes
-        self._api = Http("xero", f"{api_base}/api.xro/2.0", answer_seconds=answer_seconds)
-        self._identity = Http("xero", identity_base, answer_seconds=answer_seconds)
+        self._api = Http("xero", f"{api_base}/api.xro/2.0", answer_seconds=answer_seconds, reach=reach)
+        self._identity = Http("xero", identity_base, answer_seconds=answer_seconds, reach=reach)
         self._token, self._ends = "", 0.0
 
     async def close(self) -> None:

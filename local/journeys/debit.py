@@ -53,13 +53,14 @@ async def sign_up(stage: Stage) -> str:
     )["membershipTypes"]["nodes"]
     academy = next(each for each in types if each["integration"] == "COURSEPRO_COURSE")
     centres = (await caller.ask("{ centres(first: 100) { nodes { id currency } } }"))["centres"]["nodes"]
+    centre: str = next(each["id"] for each in centres if each["currency"] == "GBP")
     now = await stage.now()
     bought = await caller.do(
         "startMembership",
         "membership { id status amount { amount currency } }",
         userId=user,
         membershipTypeId=academy["id"],
-        centreId=next(centre["id"] for centre in centres if centre["currency"] == "GBP"),
+        centreId=centre,
         pricingOptionId=academy["paymentOptions"][0]["pricingOption"]["id"],
         startsOn=now.date().isoformat(),
         mandateId=mandate_id,
@@ -77,7 +78,7 @@ async def sign_up(stage: Stage) -> str:
                 "membership_id": raw(membership_id),
                 "course_ref": "cp-course-7",
                 "session_ref": f"cp-session-{raw(membership_id)[:13]}",
-                "centre_id": "riverside",
+                "centre_id": raw(centre),
                 "starts_at": starts.isoformat(),
                 "ends_at": (starts + timedelta(minutes=45)).isoformat(),
                 "mark": None,

@@ -7,6 +7,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from tortoise.exceptions import IntegrityError
 
+from models.actions.access import check_minutes
 from models.actions.unit import unit
 from models.rules import pricing
 from models.rules.money import exponent
@@ -37,10 +38,16 @@ async def create_centre(
     at: datetime,
     setting_group_id: UUID | None = None,
     practice_location: str | None = None,
+    minutes_before: int = 30,
+    minutes_after: int = 30,
 ) -> Centre:
-    """Open a centre in an IANA zone with an ISO currency. Raises Refusal INVALID_INPUT, NOT_FOUND."""
+    """Open a centre in an IANA zone with an ISO currency; its gates open so many minutes around a class.
+
+    Raises Refusal INVALID_INPUT, NOT_FOUND.
+    """
     check_zone(zone)
     check_currency(currency)
+    check_minutes(minutes_before, minutes_after)
     async with unit(acting=acting, at=at) as work:
         if await Centre.exists(name=name):
             raise Refusal(Code.INVALID_INPUT, f"A centre is called {name!r} already.", field=("name",))
@@ -54,6 +61,8 @@ async def create_centre(
             currency=currency,
             setting_group_id=setting_group_id,
             practice_location=practice_location,
+            minutes_before=minutes_before,
+            minutes_after=minutes_after,
         )
         work.audit("create_centre", centre, after={"name": name, "zone": zone, "currency": currency})
     return centre
@@ -153,14 +162,19 @@ async def price_at(pricing_option_id: UUID, *, centre_id: UUID, on: date) -> tup
     centre = await Centre.get_or_none(id=centre_id)
     if centre is None:
         raise Refusal(Code.NOT_FOUND, field=("centreId",))
+    price = price_of(option, centre, on)
+    return option, price.amount, price.level
+
+
+def price_of(option: PricingOption, centre: Centre, on: date) -> pricing.Price:
+    """(option with its overrides fetched, centre, day) -> the price and the level that matched. Source: R24-R26."""
     overrides = [
         pricing.Override(row.centre_id, row.setting_group_id, row.amount, row.effective_from, row.effective_until)
         for row in option.overrides  # type: ignore[attr-defined]  # the reverse side of a relation
     ]
-    price = pricing.price_at(
-        option.amount, overrides, centre_id=centre_id, setting_group_id=centre.setting_group_id, on=on
+    return pricing.price_at(
+        option.amount, overrides, centre_id=centre.id, setting_group_id=centre.setting_group_id, on=on
     )
-    return option, price.amount, price.level
 
 
 async def create_membership_type(
@@ -189,8 +203,6 @@ async def create_membership_type(
         term_months = 3 if term_months is None else term_months
     elif term_months is not None:
         raise Refusal(Code.INVALID_INPUT, "Only a fixed term has months.", field=("termMonths",))
-    if term_months is not None and term_months < 1:
-        raise Refusal(Code.INVALID_INPUT, "A fixed term has at least one month.", field=("termMonths",))
     if (kind is MembershipKind.SESSIONS) != (sessions is not None) or (sessions is not None and sessions < 1):
         raise Refusal(Code.INVALID_INPUT, "A session purchase, and nothing else, has sessions.", field=("sessions",))
     _check_credits(kind, credits_per_period)
@@ -206,6 +218,9 @@ async def create_membership_type(
             raise Refusal(Code.NOT_FOUND, field=("classTypeIds",))
         if product and await MembershipType.exists(product=product):
             raise Refusal(Code.INVALID_INPUT, "This product belongs to another membership type.", field=("product",))
+        if coursepro and not pricing_option_ids:
+            found = "A CoursePro membership has the one pricing option its courses are mapped to."
+            raise Refusal(Code.INVALID_INPUT, found, field=("pricingOptionIds",))
         row = await MembershipType.create(
             name=name,
             integration=integration,

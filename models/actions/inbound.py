@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from models.actions import access, attendances, invoices, memberships, payments, refunds, subscriptions
+from models.actions import attendances, course_ends, invoices, memberships, payments, refunds, rosters, subscriptions
 from models.actions.unit import unit
 from models.ports import ReceivedEvent
 from models.rules import facts
@@ -123,8 +123,9 @@ APPLIES: dict[type, Applies] = {
     facts.CheckoutCompleted: subscriptions.checkout_completed,
     facts.SubscriptionSeen: subscriptions.subscription_seen,
     facts.InvoiceSeen: invoices.invoice_seen,
-    facts.CourseEnded: memberships.course_ended,
-    facts.AttendeesPosted: access.attendees_posted,
+    facts.CourseEnded: course_ends.course_ended,
+    facts.StatusClaimed: course_ends.status_claimed,
+    facts.AttendeesPosted: rosters.attendees_posted,
     facts.AttendanceSeen: _attendance,
 }
 

@@ -21,8 +21,13 @@ LEASE_SECONDS = 30
 WAKE_AGAIN_SECONDS = 10
 MAX_ATTEMPTS = 12
 BACKOFF_CAP_SECONDS = 3600
+# whoever is away is asked again for a day at least, and no later than ten minutes after it is back: decision 42
+OUTAGE_ATTEMPTS = 300
+OUTAGE_CAP_SECONDS = 600
+LOST = "WORKER_LOST"
+FAULT = "INTERNAL"
 # somebody waits for the outcome of these, and nobody else would bring it
-NEVER_CANCELLED = frozenset({"payments.collect", "payments.retry", "payments.refund", "inbox.apply"})
+NEVER_CANCELLED = frozenset({"payments.cancel", "payments.collect", "payments.retry", "payments.refund", "inbox.apply"})
 
 _DUE = "(state = 'READY' AND (run_at IS NULL OR run_at <= now()) OR state = 'LEASED' AND lease_until < now())"
 _FIRST_OF_SUBJECT = (
@@ -43,11 +48,26 @@ class Held:
     payload: dict[str, Any]
     attempts: int
     token: int
+    failed: str | None = None
 
     @property
     def lease(self) -> Lease:
         """The hold to name in each later write."""
         return Lease(self.id, self.token)
+
+    @property
+    def most(self) -> int:
+        """How many attempts it has, by how the one before failed."""
+        return most_attempts(self.failed)
+
+    def attempts_so(self, code: str) -> int:
+        """How many attempts in a row failed as this one did: an outage says nothing of a fault, nor a fault of it."""
+        return self.attempts if most_attempts(code) == self.most or self.failed is None else 1
+
+
+def most_attempts(code: str | None) -> int:
+    """How a job failed -> how often it may fail so: our own fault is shown soon, who is away is waited for."""
+    return MAX_ATTEMPTS if code in (None, FAULT, LOST) else OUTAGE_ATTEMPTS
 
 
 async def _sql(statement: str, *values: Any) -> list[dict[str, Any]]:
@@ -57,10 +77,13 @@ async def _sql(statement: str, *values: Any) -> list[dict[str, Any]]:
 async def claim(job_id: UUID, lease_seconds: float = LEASE_SECONDS) -> Held | None:
     """Take a due job, or None where it is finished, not due, held, or behind an earlier one of its subject."""
     rows = await _sql(
-        "WITH taken AS (UPDATE job SET state = 'LEASED', token = token + 1, attempts = attempts + 1,"
+        # a worker that was lost with the job is counted from the first one lost in a row
+        "WITH taken AS (UPDATE job SET state = 'LEASED', token = token + 1, attempts = CASE WHEN state = 'LEASED'"
+        f" AND error_code IS DISTINCT FROM '{LOST}' THEN 2 ELSE attempts + 1 END,"
+        f" error_code = CASE WHEN state = 'LEASED' THEN '{LOST}' ELSE error_code END,"
         " lease_until = now() + make_interval(secs => $2), updated_at = now()"
         f" WHERE id = $1 AND {_DUE} AND {_FIRST_OF_SUBJECT}"
-        " RETURNING id, kind, key, payload, attempts, token) SELECT * FROM taken",
+        " RETURNING id, kind, key, payload, attempts, token, error_code) SELECT * FROM taken",
         job_id,
         float(lease_seconds),
     )
@@ -75,6 +98,7 @@ async def claim(job_id: UUID, lease_seconds: float = LEASE_SECONDS) -> Held | No
         json.loads(payload) if isinstance(payload, str) else payload,
         row["attempts"],
         row["token"],
+        row["error_code"],
     )
 
 
@@ -147,11 +171,19 @@ def backoff_seconds(attempts: int) -> float:
     return random.uniform(0.5, cap)  # noqa: S311  # spreads load, guards nothing
 
 
-async def put_back(held: Lease, *, error: str, code: str, after_seconds: float, counts: bool = True) -> None:
-    """Try again later; `counts` is False where the attempt was none (rate limits)."""
+def outage_seconds(attempts: int) -> float:
+    """How long to wait for who is away: doubling up to ten minutes, of that at least one half."""
+    cap = min(OUTAGE_CAP_SECONDS, 2.0 ** min(attempts, 12))
+    return random.uniform(cap / 2, cap)  # noqa: S311  # spreads load, guards nothing
+
+
+async def put_back(
+    held: Lease, *, error: str, code: str, after_seconds: float, counts: bool = True, attempts: int | None = None
+) -> None:
+    """Try again later; `counts` is False where the attempt was none (rate limits), `attempts` starts another count."""
     await _sql(
         "WITH back AS (UPDATE job SET state = 'READY', lease_until = NULL, wake_at = NULL, error = $3, error_code = $4,"
-        " run_at = now() + make_interval(secs => $5), attempts = attempts - $6, updated_at = now()"
+        " run_at = now() + make_interval(secs => $5), attempts = coalesce($7::int, attempts - $6), updated_at = now()"
         " WHERE id = $1 AND token = $2 AND state = 'LEASED' RETURNING 1) SELECT * FROM back",
         held.job_id,
         held.token,
@@ -159,6 +191,7 @@ async def put_back(held: Lease, *, error: str, code: str, after_seconds: float, 
         code,
         float(after_seconds),
         0 if counts else 1,
+        attempts,
     )
 
 

@@ -4,15 +4,14 @@ from datetime import date, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from models.actions import access, packages
+from models.actions import access, endings, links, packages
 from models.actions.catalogue import price_at
 from models.actions.transaction import repeated
 from models.actions.unit import Unit, unit
-from models.ports import MembershipPush
 from models.rules import lifecycle
 from models.rules.calendar import term_of
 from models.rules.events import MembershipStatusChanged
-from models.rules.facts import CourseEnd, CourseEnded, MandateChanged
+from models.rules.facts import MandateChanged
 from models.rules.lifecycle import STANDING, Cause, Status
 from models.rules.pricing import Frequency, Integration, MembershipKind
 from models.rules.refusals import Code, Refusal
@@ -21,6 +20,7 @@ from models.tables.centre import Centre
 from models.tables.membership import Mandate, Membership, MembershipType, PaymentOption
 from models.tables.user import User
 
+MOVED = "move_membership"
 FARTHEST = timedelta(days=3653)
 # what the direct debit provider collects
 DEBIT_CURRENCIES = frozenset({"AUD", "CAD", "DKK", "EUR", "GBP", "NZD", "SEK", "USD"})
@@ -38,8 +38,9 @@ async def start_membership(
     at: datetime,
     mandate_id: UUID | None = None,
     course_ref: str | None = None,
+    cart_ref: str | None = None,
 ) -> Membership:
-    """Sell a membership at today's price; pending until its money is sure (R11, R22).
+    """Sell a membership at its first day's price; pending until its money is sure (R11, R22).
 
     A recurring one is paid by the user's mandate. Raises Refusal NOT_FOUND, UNKNOWN_PRICING_OPTION, NO_MANDATE,
     CURRENCY_MISMATCH.
@@ -77,24 +78,30 @@ async def start_membership(
             starts_on=starts_on,
             ends_on=term_of(starts_on, kind.term_months or 3).end if kind.kind is MembershipKind.FIXED_TERM else None,
             course_ref=course_ref,
+            cart_ref=cart_ref,
         )
         work.audit(
             "start_membership", membership, after={"amount": amount, "price_level": level, "starts_on": starts_on}
         )
         if amount == 0 or (mandate and mandate.status is MandateStatus.ACTIVE):
             await move(work, membership, Cause.MANDATE_READY if amount else Cause.FREE_OF_CHARGE)
+        if amount == 0:
+            await packages.sessions_paid(work, membership, holder=membership)
     return membership
 
 
-async def move(work: Unit, membership: Membership, cause: Cause, *, because: tuple[Any, ...] = ()) -> bool:
+async def move(
+    work: Unit, membership: Membership, cause: Cause, *, because: tuple[Any, ...] = (), ended_on: date | None = None
+) -> bool:
     """Move a locked membership for a cause, with what its new standing means for the door -> whether it moved.
 
-    A suspension remembers what it was for, so only what answers it lifts it. Source: CoursePro, D; R39-R49
+    A suspension remembers what it was for, so only what answers it lifts it; an end may have been on a day that
+    passed. Source: CoursePro, D; R39-R49
     """
     leads_to = lifecycle.move(membership.status, cause, _suspended_for(membership))
     if leads_to is None:
         return False
-    await _arrive(work, membership, leads_to, cause, because)
+    await _arrive(work, membership, leads_to, cause, because, ended_on)
     return True
 
 
@@ -103,7 +110,12 @@ def _suspended_for(membership: Membership) -> Cause | None:
 
 
 async def _arrive(
-    work: Unit, membership: Membership, status: Status, cause: Cause, because: tuple[Any, ...] = ()
+    work: Unit,
+    membership: Membership,
+    status: Status,
+    cause: Cause,
+    because: tuple[Any, ...] = (),
+    ended_on: date | None = None,
 ) -> None:
     before = membership.status
     if status is Status.ACTIVE and membership.starts_on > work.at.date():
@@ -112,37 +124,34 @@ async def _arrive(
             cause, because = Cause.STARTS_LATER, (cause, *because)
     membership.status, membership.reason, membership.version = status, cause.value, membership.version + 1
     if status in lifecycle.TERMINAL:
-        membership.ends_on = max(work.at.date(), membership.starts_on)
+        last = ended_on or work.at.date()
+        membership.ends_on = max(min(last, membership.ends_on or last), membership.starts_on)
     await membership.save(update_fields=["status", "reason", "version", "ends_on"])
-    work.audit(
-        "move_membership", membership, before={"status": before}, after={"status": status}, because=[cause, *because]
-    )
+    work.audit(MOVED, membership, before={"status": before}, after={"status": status}, because=[cause, *because])
     if STANDING[before].enters and not STANDING[status].enters:
         await access.revoke(work, membership)
     elif STANDING[status].enters and not STANDING[before].enters:
         await access.issue(work, membership)
     if status in lifecycle.TERMINAL:
         await packages.ended(work, membership.id)
+        await endings.stop(work, membership)
+    elif before is Status.PENDING:
+        await links.bought(work, membership)
+        await _tell_cart(work, membership)
     work.emit(MembershipStatusChanged(membership_id=membership.id, user_id=membership.user_id, status=status))
 
 
-async def to_push(membership_id: UUID, *, event_id: str, at: datetime) -> MembershipPush | None:
-    """What the course system should know of a membership now, or None where it is not its business (R41, R46, R58)."""
-    membership = await Membership.get(id=membership_id).prefetch_related("membership_type")
-    word = STANDING[membership.status].coursepro
-    if membership.membership_type.integration is not Integration.COURSEPRO_COURSE or word is None:
-        return None
-    return MembershipPush(
-        event_id=event_id,
-        membership_id=membership.id,
-        version=membership.version,
-        user_id=membership.user_id,
-        course_ref=membership.course_ref,
-        status=membership.status.value,
-        availability=word.lower(),
-        reason=membership.reason,
-        effective_at=at,
-    )
+async def _tell_cart(work: Unit, membership: Membership) -> None:
+    """What was bought is told once, and before the first status: both wait in one line (R52, R69)."""
+    kind = await MembershipType.get(id=membership.membership_type_id)
+    if kind.integration is Integration.COURSEPRO_COURSE:
+        work.job(
+            "courses.push_cart",
+            payload={"membership_id": membership.id},
+            key=f"courses.push_cart:{membership.id}",
+            subject=f"courses.push_membership:{membership.id}",
+            user_id=membership.user_id,
+        )
 
 
 async def push_again(membership_id: UUID, *, acting: str, at: datetime) -> Membership:
@@ -159,10 +168,11 @@ async def push_again(membership_id: UUID, *, acting: str, at: datetime) -> Membe
     return membership
 
 
+@repeated
 async def by_staff(membership_id: UUID, cause: Cause, *, acting: str, at: datetime) -> Membership:
     """Move a membership because a person asks, e.g. to cancel it. Raises Refusal NOT_FOUND, ILLEGAL_MOVE."""
     async with unit(acting=acting, at=at) as work:
-        membership = await locked(membership_id)
+        membership = await locked_to_end(membership_id)
         leads_to = lifecycle.move_or_refuse(membership.status, cause, _suspended_for(membership))
         await _arrive(work, membership, leads_to, cause)
     return membership
@@ -176,25 +186,33 @@ async def locked(membership_id: UUID) -> Membership:
     return membership
 
 
+async def heir(membership: Membership) -> Membership:
+    """The membership that stands for it now, locked: itself, or what took over when its course was moved."""
+    successor = await Membership.filter(moved_from_id=membership.id).select_for_update().first()
+    return await heir(successor) if successor else membership
+
+
+async def locked_to_end(membership_id: UUID) -> Membership:
+    """A membership that may be about to end, held with what it still owes. Raises Refusal NOT_FOUND."""
+    await endings.lock_payments(membership_id)
+    return await locked(membership_id)
+
+
 async def due_to_move(today: date, limit: int = 500) -> list[tuple[UUID, Cause]]:
-    """Memberships whose first day has come, or whose term is over (R6)."""
+    """Memberships whose first day has come, or whose term is over (R6), or the course they are for (R47)."""
     begun = await Membership.filter(status=Status.FUTURE, starts_on__lte=today).limit(limit)
     over = await Membership.filter(ends_on__lte=today).exclude(status__in=lifecycle.TERMINAL).limit(limit)
-    return [(row.id, Cause.STARTED) for row in begun] + [(row.id, Cause.TERM_ENDED) for row in over]
+    taken_over = {row.moved_from_id for row in await Membership.filter(moved_from_id__in=[row.id for row in over])}
+    announced = await endings.announced([row.id for row in over])
+    why = announced | dict.fromkeys(taken_over & {row.id for row in over}, Cause.COURSE_MOVED)
+    return [(row.id, Cause.STARTED) for row in begun] + [(row.id, why.get(row.id, Cause.TERM_ENDED)) for row in over]
 
 
+@repeated
 async def due(membership_id: UUID, cause: Cause, *, acting: str, at: datetime) -> None:
     """Move a membership because its day has come."""
     async with unit(acting=acting, at=at) as work:
-        await move(work, await locked(membership_id), cause)
-
-
-async def course_ended(fact: CourseEnded, *, acting: str, at: datetime) -> None:
-    """The course system says a customer's course was cancelled or completed (R47-R49)."""
-    cause = {CourseEnd.CANCELLED: Cause.COURSE_CANCELLED, CourseEnd.COMPLETED: Cause.COURSE_COMPLETED}[fact.end]
-    async with unit(acting=acting, at=at) as work:
-        membership = await locked(fact.membership_id)
-        await move(work, membership, cause, because=(f"by {fact.actor or fact.provider}",))
+        await move(work, await locked_to_end(membership_id), cause)
 
 
 MANDATE_CAUSES: dict[MandateStatus, Cause] = {

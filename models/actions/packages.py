@@ -17,7 +17,7 @@ from models.rules.lifecycle import TERMINAL
 from models.rules.refusals import Code, Refusal
 from models.rules.states import PaymentStatus
 from models.tables.course import Course
-from models.tables.membership import ClassType, Membership
+from models.tables.membership import ClassType, Coverage, Membership, MembershipType
 from models.tables.package import CreditEntry, Package, PackageOffer
 from models.tables.user import User
 
@@ -148,6 +148,46 @@ async def unpaid(work: Unit, package_id: UUID) -> None:
     """The money of a package did not come, or was lost again: what is left goes, what was drawn stays drawn."""
     package = await Package.filter(id=package_id).select_for_update().get()
     await _take_back(work, [package], {package.id: Reason.PAYMENT_LOST})
+
+
+async def sessions_paid(work: Unit, bought: Membership, *, holder: Membership) -> None:
+    """The one-off price of bought sessions is in: they are granted, once, or given back where it had been lost (R7).
+
+    They are the `holder`'s: the membership itself, or what took over from it.
+    """
+    package = await _sessions_of(bought, holder)
+    if package is not None:
+        await _regained(work, package)
+        return
+    kind = await MembershipType.get(id=bought.membership_type_id)
+    if kind.sessions is None:
+        return
+    covered = await Coverage.filter(membership_type_id=kind.id, covered_until__isnull=True).limit(2)
+    package = await Package.create(
+        user_id=holder.user_id,
+        name=kind.name,
+        membership_id=holder.id,
+        class_type_id=covered[0].class_type_id if len(covered) == 1 else None,
+        period_start=bought.starts_on,
+        valid_from=work.at,
+    )
+    await give(work, [(package, kind.sessions)])
+
+
+async def sessions_unpaid(work: Unit, bought: Membership, *, holder: Membership) -> None:
+    """The one-off price of bought sessions was lost again: what is left of them goes, what was used stays used."""
+    package = await _sessions_of(bought, holder)
+    if package is not None:
+        await _take_back(work, [package], {package.id: Reason.PAYMENT_LOST})
+
+
+async def _sessions_of(bought: Membership, holder: Membership) -> Package | None:
+    kind = await MembershipType.get(id=bought.membership_type_id)
+    if kind.sessions is None:
+        return None
+    # a membership grants one package for a first day, and the database sees to it
+    granted = Package.filter(membership_id__in=[bought.id, holder.id], period_start=bought.starts_on)
+    return await granted.select_for_update().first()
 
 
 # -- what ended -------------------------------------------------------------------------------------------------------

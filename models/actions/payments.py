@@ -3,9 +3,10 @@
 from datetime import date, datetime
 from uuid import UUID
 
-from models.actions import asking, bookings, cancellations, memberships, notifications, packages
+from models.actions import asking, bookings, cancellations, endings, memberships, notifications, packages
 from models.actions.asking import Attempt
 from models.actions.asking import locked as _locked
+from models.actions.fees import ask_fee
 from models.actions.notifications import Message
 from models.actions.transaction import repeated
 from models.actions.unit import Unit, unit
@@ -13,12 +14,10 @@ from models.actions.users import linked
 from models.ports import Collection
 from models.rules.events import PaymentDue, PaymentMissed, PaymentUpdated
 from models.rules.facts import PaymentFact
-from models.rules.fees import fees_owed
-from models.rules.lifecycle import STANDING, TERMINAL, Cause, Status
+from models.rules.lifecycle import TERMINAL, Cause, Status
 from models.rules.refusals import Code, Refusal
 from models.rules.states import (
     JobState,
-    MandateStatus,
     PaymentOutcome,
     PaymentPurpose,
     PaymentStatus,
@@ -27,11 +26,11 @@ from models.rules.states import (
 )
 from models.tables.course import Course
 from models.tables.job import Job
-from models.tables.membership import Mandate, Membership, MembershipType
+from models.tables.membership import Mandate, Membership
 from models.tables.payment import Payment
-from models.tables.row import new_id
 
 COLLECTABLE = frozenset({PaymentStatus.DUE, PaymentStatus.UNKNOWN})
+ANYWHERE = frozenset(PaymentStatus)
 _ARREARS = (PaymentStatus.FAILED, PaymentStatus.CHARGED_BACK)
 
 
@@ -39,41 +38,12 @@ _ARREARS = (PaymentStatus.FAILED, PaymentStatus.CHARGED_BACK)
 async def collect_fee(membership_id: UUID, *, period_start: date, acting: str, at: datetime) -> Payment:
     """Ask for a membership's fee of the period that begins on a day, by its direct debit; once per period.
 
+    A price that is paid once is asked for before it opens anything, by the card on file where there is no direct debit.
     Raises Refusal NOT_FOUND, PAYMENT_NOT_COLLECTABLE (its standing bills nothing, the fee is zero, no period begins on
-    that day or it has its fee), NO_MANDATE.        Source: R5, R6, R11, R39, R49
+    that day or it has its fee), NO_MANDATE, NO_CARD_ON_FILE.        Source: R2, R5, R6, R11, R39, R49
     """
     async with unit(acting=acting, at=at) as work:
-        membership = await memberships.locked(membership_id)
-        if not STANDING[membership.status].bills or not membership.amount:
-            raise Refusal(Code.PAYMENT_NOT_COLLECTABLE, f"The membership is {membership.status}.")
-        kind = await MembershipType.get(id=membership.membership_type_id)
-        owed = fees_owed(kind.kind, membership.starts_on, membership.ends_on, at.date())
-        if period_start not in owed:
-            found = f"No period of this membership that may be asked for begins on {period_start}."
-            raise Refusal(Code.PAYMENT_NOT_COLLECTABLE, found, field=("periodStart",))
-        mandate = await Mandate.get_or_none(id=membership.mandate_id) if membership.mandate_id else None
-        if mandate is None or mandate.status is not MandateStatus.ACTIVE:
-            raise Refusal(Code.NO_MANDATE)
-        of_period = Payment.filter(membership_id=membership.id, period_start=period_start)
-        if await of_period.exclude(status=PaymentStatus.CANCELLED).exists():
-            raise Refusal(Code.PAYMENT_NOT_COLLECTABLE, f"The fee of {period_start} exists.", field=("periodStart",))
-        payment_id = new_id()
-        payment = await Payment.create(
-            id=payment_id,
-            user_id=membership.user_id,
-            purpose=PaymentPurpose.MEMBERSHIP_FEE,
-            membership_id=membership.id,
-            mandate_id=mandate.id,
-            provider=Provider.GOCARDLESS,
-            amount=membership.amount,
-            currency=membership.currency,
-            due_on=max(period_start, at.date()),
-            period_start=period_start,
-            key=f"payment:{payment_id}:1",
-        )
-        work.audit("collect_fee", payment, after={"amount": payment.amount, "period_start": period_start})
-        work.emit(PaymentDue(payment_id=payment.id, user_id=payment.user_id))
-    return payment
+        return await ask_fee(work, await memberships.locked(membership_id), period_start)
 
 
 async def begin_collection(payment_id: UUID, *, acting: str, at: datetime) -> Attempt[Collection] | None:
@@ -82,21 +52,24 @@ async def begin_collection(payment_id: UUID, *, acting: str, at: datetime) -> At
         payment = await _locked(payment_id)
         if payment.status not in COLLECTABLE:
             return None
-        if payment.status is PaymentStatus.DUE and payment.attempts == 0 and await _is_over(payment):
-            payment.status = PaymentStatus.CANCELLED  # ended before it was asked for: no fee may follow (R49)
-            await payment.save(update_fields=["status"])
-            work.audit("drop_fee", payment, after={"status": payment.status})
-            work.emit(PaymentUpdated(payment_id=payment.id, user_id=payment.user_id))
+        ended = await endings.over(payment)
+        if payment.status is PaymentStatus.DUE and payment.attempts == 0 and (ended or await _is_over(payment)):
+            await endings.drop(work, payment)  # ended before it was asked for: no fee may follow (R49)
             return None
-        return await asking.tried(payment, await _order(payment))
+        if ended:
+            await endings.ask_to_stop(work, payment)  # an earlier attempt may have reached the provider
+            return None
+        return await asking.tried(payment, await order_of(payment))
 
 
 async def _is_over(payment: Payment) -> bool:
-    """Whether the membership a fee is for has ended."""
-    return payment.membership_id is not None and await Membership.exists(id=payment.membership_id, status__in=TERMINAL)
+    """Whether the membership a fee is for has ended, and no other took over from it."""
+    membership = await Membership.get_or_none(id=payment.membership_id) if payment.membership_id else None
+    return membership is not None and (await memberships.heir(membership)).status in TERMINAL
 
 
-async def _order(payment: Payment) -> Collection:
+async def order_of(payment: Payment) -> Collection:
+    """What the provider is asked for, and a payment is found there by."""
     mandate = await Mandate.get_or_none(id=payment.mandate_id) if payment.mandate_id else None
     return Collection(
         payment_id=payment.id,
@@ -131,7 +104,7 @@ async def fresh_key(payment_id: UUID, *, acting: str, at: datetime) -> Collectio
     async with unit(acting=acting, at=at) as work:
         payment = await _locked(payment_id)
         await asking.renew_key(work, payment)
-        return await _order(payment)
+        return await order_of(payment)
 
 
 async def settle(
@@ -143,7 +116,7 @@ async def settle(
     reference: str | None = None,
     failure: str | None = None,
     will_retry: bool = False,
-    only_from: frozenset[PaymentStatus] = frozenset(PaymentStatus),
+    only_from: frozenset[PaymentStatus] = ANYWHERE,
 ) -> bool:
     """What became of a payment, from the provider's answer, its webhook or the janitor -> whether that was news.
 
@@ -164,7 +137,9 @@ async def settle(
         before, payment.status = payment.status, status
         payment.reference = reference or payment.reference
         payment.failure, payment.will_retry = failure, will_retry
-        await payment.save(update_fields=["status", "reference", "failure", "will_retry"])
+        if before is PaymentStatus.FAILED and status is PaymentStatus.SUBMITTED and only_from is ANYWHERE:
+            payment.attempts += 1  # the provider tries again by itself: should that fail too, it is told anew (R44)
+        await payment.save(update_fields=["status", "reference", "failure", "will_retry", "attempts"])
         work.audit("settle_payment", payment, before={"status": before}, after={"status": status, "failure": failure})
         work.emit(PaymentUpdated(payment_id=payment.id, user_id=payment.user_id))
         if status in _ARREARS:
@@ -195,12 +170,21 @@ FEE_CAUSES: dict[PaymentStatus, Cause] = {
 
 
 async def _settle_membership(work: Unit, payment: Payment) -> None:
-    cause = FEE_CAUSES.get(payment.status)
-    if cause is None or payment.membership_id is None:
+    assert payment.membership_id is not None
+    bought = await memberships.locked(payment.membership_id)
+    membership = await memberships.heir(bought)
+    if payment.status in packages.RECEIVED:
+        await packages.sessions_paid(work, bought, holder=membership)
+    elif payment.status in (*_ARREARS, PaymentStatus.CANCELLED):
+        await packages.sessions_unpaid(work, bought, holder=membership)
+    if endings.stopped(payment, membership):
+        await endings.follow(work, payment)
         return
-    membership = await memberships.locked(payment.membership_id)
+    cause = FEE_CAUSES.get(payment.status)
+    if cause is None:
+        return
     if cause is Cause.PAYMENT_MADE_GOOD:
-        if await Payment.filter(membership_id=membership.id, status__in=_ARREARS).exists():
+        if await Payment.filter(membership_id__in=[bought.id, membership.id], status__in=_ARREARS).exists():
             return
         if membership.status is Status.PENDING:
             cause = Cause.FIRST_PAYMENT_MADE
@@ -261,7 +245,7 @@ async def retry_payment(payment_id: UUID, *, acting: str, at: datetime) -> Payme
 async def to_retry(payment_id: UUID) -> tuple[Provider, str] | None:
     """(provider, its reference) of a payment that is still failed, or None where it is not any more."""
     payment = await Payment.get(id=payment_id)
-    if payment.status is not PaymentStatus.FAILED or payment.reference is None:
+    if payment.status is not PaymentStatus.FAILED or payment.reference is None or await _is_over(payment):
         return None
     return payment.provider, payment.reference
 

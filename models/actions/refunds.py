@@ -6,7 +6,7 @@ A payment's row is locked before its refunds are read or written, so they are co
 from datetime import datetime
 from uuid import UUID
 
-from models.actions import asking
+from models.actions import asking, endings
 from models.actions.asking import Attempt
 from models.actions.unit import Unit, unit
 from models.ports import RefundOrder
@@ -82,6 +82,7 @@ async def _give_back(work: Unit, payment: Payment, amount: int | None, reason: s
     )
     after = {"payment_id": payment.id, "amount": wanted}
     work.audit("refund_payment", made, after=after, because=[reason])
+    await endings.refund_asked_for(work, payment, made.id)
     work.emit(RefundDue(payment_id=payment.id, refund_id=made.id, user_id=made.user_id))
     return made
 
@@ -147,7 +148,7 @@ async def settle(
     One that fails, even after it succeeded, gave nothing back: its amount may be refunded again.
     """
     async with unit(acting=acting, at=at) as work:
-        made, _ = await _locked(refund_id)
+        made, payment = await _locked(refund_id)
         status = refund_settled(made.status, outcome)
         if status is None:
             if reference and made.reference is None:
@@ -160,6 +161,8 @@ async def settle(
         await made.save(update_fields=["status", "reference", "failure"])
         after = {"status": status, "failure": made.failure}
         work.audit("settle_refund", made, before={"status": before}, after=after)
+        if status is RefundStatus.FAILED:
+            await endings.refund_failed(work, payment, made.id)
         _tell(work, made)
     return True
 
@@ -182,7 +185,7 @@ async def _made_there(fact: RefundFact, *, acting: str, at: datetime) -> Refund 
     if payment is None:
         return None
     async with unit(acting=acting, at=at) as work:
-        await asking.locked(payment.id)
+        payment = await asking.locked(payment.id)
         made = await Refund.get_or_none(provider=fact.provider, reference=fact.external_id)
         if made is not None:
             return made  # another event about it was applied meanwhile
@@ -201,6 +204,7 @@ async def _made_there(fact: RefundFact, *, acting: str, at: datetime) -> Refund 
         )
         after = {"payment_id": payment.id, "amount": made.amount}
         work.audit("refund_seen", made, after=after, because=[MADE_THERE])
+        await endings.refund_asked_for(work, payment, made.id)
         _tell(work, made)
     return made
 

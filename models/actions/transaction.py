@@ -69,6 +69,12 @@ async def transaction() -> AsyncIterator[AsyncpgDBClient]:
         yield client
 
 
+async def alone(name: str) -> None:
+    """Hold a name until the transaction ends: whoever asks for the same one meanwhile waits."""
+    connection = get_connections().get("default")
+    await connection.execute_query("SELECT pg_advisory_xact_lock(hashtextextended($1, 0))", [name])
+
+
 def lost_race(error: Exception) -> bool:
     """True where the transaction was rolled back only because another one was in its way."""
     for cause in (error, error.__cause__):

@@ -5,13 +5,17 @@ from datetime import date, datetime
 from typing import Any
 from uuid import UUID
 
-from models.actions.unit import unit
-from models.rules.events import UserLinked
+from models.actions import user_fields
+from models.actions.unit import Unit, unit
+from models.actions.user_fields import FieldSet
+from models.rules.events import UserChanged, UserLinked
 from models.rules.matching import normalised_email
+from models.rules.people import TOLD, Values, as_text, checked
 from models.rules.refusals import Code, Refusal
-from models.rules.states import LinkState, Provider
+from models.rules.states import LinkState, Provider, UserState
+from models.tables.coursepro import UserSync
 from models.tables.job import Job
-from models.tables.user import ExternalLink, User, UserField
+from models.tables.user import ExternalLink, User
 
 
 async def create_user(
@@ -25,31 +29,81 @@ async def create_user(
     date_of_birth: date | None = None,
     fields: Mapping[str, Any] | None = None,
 ) -> User:
-    """Write down a person. Raises Refusal INVALID_INPUT (a name or address is empty, a field is unknown or missing)."""
-    given = dict(fields or {})
-    for name, value in (("firstName", first_name), ("lastName", last_name)):
-        if not value.strip():
-            raise Refusal(Code.INVALID_INPUT, "A name is not empty.", field=(name,))
-    if email.count("@") != 1 or not all(email.split("@")) or any(mark.isspace() for mark in email.strip()):
-        raise Refusal(Code.INVALID_INPUT, f"{email!r} is no e-mail address.", field=("email",))
+    """Write down a person.
+
+    Raises Refusal INVALID_INPUT (a name or address is empty, a field is unknown or missing), BILLING_DETAILS_REFUSED.
+    """
+    given = {"first_name": first_name, "last_name": last_name, "email": email, "phone": phone}
     async with unit(acting=acting, at=at) as work:
-        configured = {field.name: field.required for field in await UserField.all()}
-        for name in given.keys() - configured.keys():
-            raise Refusal(Code.INVALID_INPUT, f"No field is called {name!r}.", field=("fields", name))
-        for name, required in configured.items():
-            if required and given.get(name) in (None, ""):
-                raise Refusal(Code.INVALID_INPUT, f"The field {name!r} is required.", field=("fields", name))
-        user = await User.create(
-            first_name=first_name.strip(),
-            last_name=last_name.strip(),
-            email=email.strip(),
-            email_key=normalised_email(email),
-            phone=phone,
-            date_of_birth=date_of_birth,
-            fields_=given,
-        )
-        work.audit("create_user", user, after={"fields": sorted(given)})
+        values = await as_given({**given, "date_of_birth": date_of_birth}, fields or {}, today=at.date(), whole=True)
+        return await write_down(work, values)
+
+
+async def as_given(fixed: Mapping[str, Any], configured: Mapping[str, Any], *, today: date, whole: bool) -> Values:
+    """What a caller says of a person, fixed details and configured fields apart -> all by name, as `people.checked`.
+
+    Raises Refusal INVALID_INPUT (also for a field nobody configured), BILLING_DETAILS_REFUSED.
+    """
+    known = await user_fields.configured()
+    for name in configured.keys() - {field.name for field in known.configured}:
+        raise Refusal(Code.INVALID_INPUT, f"No field is called {name!r}.", field=("fields", name))
+    return checked({**fixed, **configured}, known.configured, today=today, whole=whole)
+
+
+async def write_down(
+    work: Unit, values: Values, *, state: UserState = UserState.ACTIVE, verb: str = "create_user"
+) -> User:
+    """A new person with checked details, inside the caller's unit."""
+    extra = {name: value for name, value in values.items() if name not in TOLD and value is not None}
+    fixed: dict[str, Any] = {name: values.get(name) for name in TOLD}
+    user = await User.create(**fixed, email_key=normalised_email(fixed["email"]), state=state, fields_=extra)
+    work.audit(verb, user, after={"fields": sorted(extra)})
     return user
+
+
+async def update_user(
+    user_id: UUID, *, acting: str, at: datetime, fields: Mapping[str, Any] | None = None, **fixed: Any
+) -> User:
+    """Change what is known of a person; what is left out stays, and what is equal already is no change (R57).
+
+    `fixed` are details by the names of `people.TOLD`. Raises Refusal NOT_FOUND, INVALID_INPUT, BILLING_DETAILS_REFUSED.
+    """
+    async with unit(acting=acting, at=at) as work:
+        user = await locked(user_id)
+        values = await as_given(fixed, fields or {}, today=at.date(), whole=False)
+        before = known_of(user, values)
+        changed = {name: value for name, value in values.items() if as_text(value) != before[name]}
+        if not changed:
+            return user
+        for name in TOLD & changed.keys():
+            setattr(user, name, changed[name])
+        user.email_key = normalised_email(user.email)
+        extra = {**user.fields_, **{name: value for name, value in changed.items() if name not in TOLD}}
+        user.fields_ = {name: value for name, value in extra.items() if value is not None}
+        user.version += 1
+        await user.save()
+        # which details, not what they hold: that is nobody's business in an audit
+        work.audit("update_user", user, after={"fields": sorted(changed), "version": user.version})
+        work.emit(UserChanged(user_id=user.id))
+    return user
+
+
+async def locked(user_id: UUID) -> User:
+    """A user held until the transaction ends. Raises Refusal NOT_FOUND."""
+    user = await User.filter(id=user_id).select_for_update().first()
+    if user is None:
+        raise Refusal(Code.NOT_FOUND, field=("userId",))
+    return user
+
+
+def known_of(user: User, names: Mapping[str, Any] | frozenset[str]) -> dict[str, str | None]:
+    """What is known of a user under these names, as text; None for what is not known."""
+    return {name: as_text(getattr(user, name) if name in TOLD else user.fields_.get(name)) for name in names}
+
+
+def may_be_told(user: User, known: FieldSet) -> dict[str, str | None]:
+    """All that the course system may be told of a user, by the whitelist and nothing else (R57, R63)."""
+    return known_of(user, known.names)
 
 
 async def link_external(
@@ -83,6 +137,10 @@ async def link_external(
             # what the practice told of this patient before we knew whose it is has to be read again, also where a
             # reading that does not know of the link is under way: it only remembers where nothing changed meanwhile
             await Job.filter(key="practice.poll").update(payload={"anew_for": external_id})
+        if provider is Provider.COURSEPRO:
+            # what another record was told says nothing of what this one holds
+            await UserSync.filter(user_id=user_id).delete()
+            work.emit(UserChanged(user_id=user_id))
         work.audit("link_external", link, after={"user_id": user_id, "provider": provider, "kind": kind})
     return link
 

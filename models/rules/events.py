@@ -14,6 +14,27 @@ class UserLinked:
 
 
 @dataclass(frozen=True, slots=True)
+class UserUnlinked:
+    """A tie of a user to their record in another system was undone."""
+
+    user_id: UUID
+
+
+@dataclass(frozen=True, slots=True)
+class UserChanged:
+    """The details of a user changed, or their record in the course system became sure (R55, R57)."""
+
+    user_id: UUID
+
+
+@dataclass(frozen=True, slots=True)
+class UserFieldsChanged:
+    """The set of configured user fields changed; the id is that of the one set there is (R56)."""
+
+    user_fields_id: UUID
+
+
+@dataclass(frozen=True, slots=True)
 class MembershipStatusChanged:
     """A membership moved (R4, R58)."""
 
@@ -170,6 +191,9 @@ class InvoiceShipped:
 
 Event = (
     UserLinked
+    | UserUnlinked
+    | UserChanged
+    | UserFieldsChanged
     | MembershipStatusChanged
     | AccessGranted
     | AccessRevoked
@@ -215,6 +239,9 @@ TOPIC: dict[type, str] = {  # the live topic an event is told on; events left ou
 
 REACTIONS: dict[type, tuple[str, ...]] = {  # event -> the jobs written with it, in one transaction
     UserLinked: ("invoices.respread",),
+    UserUnlinked: ("invoices.respread",),
+    UserChanged: ("courses.push_user",),
+    UserFieldsChanged: ("courses.push_fields",),
     MembershipStatusChanged: ("courses.push_membership", "packages.grant_to_membership"),
     PlaceOffered: ("notifications.place_offered",),
     PaymentDue: ("payments.collect",),

@@ -5,7 +5,7 @@ instants UTC. A fact may come twice, late or out of order: applying it again mus
 """
 
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import datetime
 from enum import StrEnum
 from typing import ClassVar
 from uuid import UUID
@@ -187,22 +187,37 @@ class CourseEnded:
     membership_id: UUID
     end: CourseEnd
     occurred_at: datetime
-    effective_on: date | None = None
+    effective_at: datetime | None = None
     actor: str | None = None
+    event_id: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StatusClaimed:
+    """The course system says how a membership stands, which is ours to say (R45, R61); `claimed` is its word."""
+
+    provider: str
+    membership_id: UUID
+    claimed: str
+    occurred_at: datetime
+    event_id: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Attendee:
-    """One person expected at one class: the owner's attendance id makes a repeat harmless (R60)."""
+    """One person's place in one class, expected or seen: the owner's attendance id makes a repeat harmless (R60)."""
 
     external_id: str
     membership_id: UUID
-    removed: bool = False
+    mark: Mark = Mark.BOOKED
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AttendeesPosted:
-    """Who is to attend one class of a course, so that they can be let in (R14, R18)."""
+    """Who is to attend one class of a course, so that they can be let in, or who did (R14, R18).
+
+    `centre_ref` is the id of our centre where the class is; that of the memberships where it is not told.
+    """
 
     provider: str
     course_id: str
@@ -211,6 +226,8 @@ class AttendeesPosted:
     ends_at: datetime
     attendees: tuple[Attendee, ...]
     occurred_at: datetime
+    centre_ref: str | None = None
+    event_id: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -245,6 +262,7 @@ Fact = (
     | SubscriptionSeen
     | InvoiceSeen
     | CourseEnded
+    | StatusClaimed
     | AttendeesPosted
     | AttendanceSeen
 )

@@ -29,6 +29,7 @@ class Cause(StrEnum):
     FIRST_PAYMENT_MADE = "FIRST_PAYMENT_MADE"
     FREE_OF_CHARGE = "FREE_OF_CHARGE"
     STARTS_LATER = "STARTS_LATER"
+    TOOK_OVER = "TOOK_OVER"
     STARTED = "STARTED"
     PAYMENT_FAILED = "PAYMENT_FAILED"
     PAYMENT_CHARGED_BACK = "PAYMENT_CHARGED_BACK"
@@ -41,6 +42,7 @@ class Cause(StrEnum):
     UNFROZEN = "UNFROZEN"
     COURSE_CANCELLED = "COURSE_CANCELLED"
     COURSE_COMPLETED = "COURSE_COMPLETED"
+    COURSE_MOVED = "COURSE_MOVED"
     SUBSCRIPTION_ENDED = "SUBSCRIPTION_ENDED"
     CANCELLED_BY_STAFF = "CANCELLED_BY_STAFF"
     COMPLETED_BY_STAFF = "COMPLETED_BY_STAFF"
@@ -49,6 +51,17 @@ class Cause(StrEnum):
 
 
 _S, _C = Status, Cause
+# Ends that were decided, not reached: nothing may be taken after them. A term that ran its course owes its last fee.
+STOPS_PAYMENTS = frozenset(
+    {
+        _C.COURSE_CANCELLED,
+        _C.COURSE_COMPLETED,
+        _C.SUBSCRIPTION_ENDED,
+        _C.CANCELLED_BY_STAFF,
+        _C.COMPLETED_BY_STAFF,
+        _C.LAPSED,
+    }
+)
 _LIVE = tuple(status for status in Status if status not in TERMINAL)
 _RUNNING = (_S.FUTURE, _S.ACTIVE, _S.FROZEN)
 
@@ -67,6 +80,8 @@ MOVES: dict[tuple[Status, Cause], Status] = {
     (_S.PENDING, _C.FREE_OF_CHARGE): _S.ACTIVE,
     (_S.PENDING, _C.STARTS_LATER): _S.FUTURE,
     (_S.FUTURE, _C.STARTED): _S.ACTIVE,
+    # A customer who moves to a course of another price goes on where the earlier membership stood (R19, R59).
+    (_S.PENDING, _C.TOOK_OVER): _S.ACTIVE,
     # A missed payment or a cancelled instruction suspends, whoever cancelled it (R12, R40); so may staff.
     **{(status, cause): _S.SUSPENDED for status in _RUNNING for cause in LIFTED_BY},
     # Resolved here and nowhere else (R45, R46).
@@ -77,6 +92,7 @@ MOVES: dict[tuple[Status, Cause], Status] = {
     (_S.FROZEN, _C.UNFROZEN): _S.ACTIVE,
     # The end of the course ends the membership from wherever it stands; so do we (R47-R49).
     **{(status, _C.COURSE_CANCELLED): _S.CANCELLED for status in _LIVE},
+    **{(status, _C.COURSE_MOVED): _S.CANCELLED for status in _LIVE},
     **{(status, _C.SUBSCRIPTION_ENDED): _S.CANCELLED for status in _LIVE},
     **{(status, _C.CANCELLED_BY_STAFF): _S.CANCELLED for status in _LIVE},
     **{(status, _C.COURSE_COMPLETED): _S.COMPLETED for status in _LIVE},
@@ -132,6 +148,11 @@ def move_or_refuse(status: Status, cause: Cause, suspended_for: Cause | None = N
     if leads_to is None:
         raise Refusal(Code.ILLEGAL_MOVE, f"A membership that is {status} cannot be moved by {cause}.")
     return leads_to
+
+
+def stops_payments(status: Status, reason: str | None) -> bool:
+    """(state, the cause that led to it) -> whether it ended so that no more is owed. Source: CoursePro, D; R48."""
+    return status in TERMINAL and reason is not None and Cause(reason) in STOPS_PAYMENTS
 
 
 def bills(status: Status, while_suspended: WhileSuspended = WhileSuspended.HOLD) -> bool:

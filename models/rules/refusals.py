@@ -35,6 +35,7 @@ class Code(StrEnum):
     NEGATIVE_AMOUNT = "NEGATIVE_AMOUNT"
     CURRENCY_MISMATCH = "CURRENCY_MISMATCH"
     UNKNOWN_PRICING_OPTION = "UNKNOWN_PRICING_OPTION"
+    COURSE_NOT_MAPPED = "COURSE_NOT_MAPPED"
     PRICING_OPTION_NOT_COURSEPRO = "PRICING_OPTION_NOT_COURSEPRO"
     PRICING_OPTION_IN_USE = "PRICING_OPTION_IN_USE"
     ONE_PAYMENT_OPTION_ONLY = "ONE_PAYMENT_OPTION_ONLY"
@@ -48,6 +49,8 @@ class Code(StrEnum):
     ROLE_NOT_ALLOWED = "ROLE_NOT_ALLOWED"
     INVALID_INPUT = "INVALID_INPUT"
     RECORD_ALREADY_EXISTS = "RECORD_ALREADY_EXISTS"
+    TOO_MANY_ATTEMPTS = "TOO_MANY_ATTEMPTS"
+    BILLING_DETAILS_REFUSED = "BILLING_DETAILS_REFUSED"
     PAYMENT_NOT_RETRYABLE = "PAYMENT_NOT_RETRYABLE"
     PAYMENT_NOT_COLLECTABLE = "PAYMENT_NOT_COLLECTABLE"
     PAYMENT_NOT_REFUNDABLE = "PAYMENT_NOT_REFUNDABLE"
@@ -59,6 +62,8 @@ class Code(StrEnum):
     PATIENT_UNLINKED = "PATIENT_UNLINKED"
     NO_SUBSCRIPTION = "NO_SUBSCRIPTION"
     PROVIDER_NOT_CONFIGURED = "PROVIDER_NOT_CONFIGURED"
+    CREDENTIALS_INCOMPLETE = "CREDENTIALS_INCOMPLETE"
+    ADDRESS_NOT_ALLOWED = "ADDRESS_NOT_ALLOWED"
     SECRET_REQUIRED = "SECRET_REQUIRED"  # noqa: S105  the name of a refusal, not a secret
     IDEMPOTENCY_KEY_MISMATCH = "IDEMPOTENCY_KEY_MISMATCH"
     IDEMPOTENCY_IN_PROGRESS = "IDEMPOTENCY_IN_PROGRESS"
@@ -132,6 +137,10 @@ REFUSALS: dict[Code, Declared] = {
     _C.UNKNOWN_PRICING_OPTION: Declared(
         "No pricing option has this id: create it here first, then use its id.", "CoursePro, A; R9, R20"
     ),
+    _C.COURSE_NOT_MAPPED: Declared(
+        "This course is not sold at this price: map the course to the pricing option first.",
+        "CoursePro, B step 6 and C; R9, R32",
+    ),
     _C.PRICING_OPTION_NOT_COURSEPRO: Declared(
         "A CoursePro membership takes pricing options of type CoursePro Course only: choose one of these.",
         "CoursePro, B and C; R23, R28",
@@ -163,6 +172,12 @@ REFUSALS: dict[Code, Declared] = {
         "A record for these details exists already: claim it by the link sent to its e-mail address.",
         "CoursePro, E; R54",
     ),
+    _C.TOO_MANY_ATTEMPTS: Declared(
+        "Too many sign-ups of this caller met people who are known: try again in an hour.", "CoursePro, E; R54"
+    ),
+    _C.BILLING_DETAILS_REFUSED: Declared(
+        "Bank and card details belong on the payment provider's own page: leave them out.", "CoursePro, E; R62"
+    ),
     _C.PAYMENT_NOT_RETRYABLE: Declared("Only a failed payment can be tried again.", "CoursePro, D; R40"),
     _C.PAYMENT_NOT_COLLECTABLE: Declared("Only a payment that is due and not yet sent can be collected.", "R48, R145"),
     _C.PAYMENT_NOT_REFUNDABLE: Declared(
@@ -180,6 +195,13 @@ REFUSALS: dict[Code, Declared] = {
     _C.PATIENT_UNLINKED: Declared("The user is tied to no patient: link the user first.", "BOS, definitions; R103"),
     _C.NO_SUBSCRIPTION: Declared("The invoice's subscription is unknown here: link it.", "BOS, walk step 1; R100"),
     _C.PROVIDER_NOT_CONFIGURED: Declared("This provider has no credentials yet: configure it first.", "R65, R73"),
+    _C.CREDENTIALS_INCOMPLETE: Declared(
+        "Changes to users are sent to CoursePro once all its credentials are entered: give what is missing.",
+        "CoursePro, F; R73",
+    ),
+    _C.ADDRESS_NOT_ALLOWED: Declared(
+        "A system is called at an https address on the internet: give the one it has there.", "CoursePro, F; R69, R71"
+    ),
     _C.SECRET_REQUIRED: Declared("The first set-up of a provider needs its secret: give it.", "CoursePro, F; R70"),
     _C.IDEMPOTENCY_KEY_MISMATCH: Declared("This key came with another input: use a fresh key.", "One key, one input"),
     _C.IDEMPOTENCY_IN_PROGRESS: Declared("The request of this key still runs: ask again shortly.", "One key, one run"),

@@ -39,6 +39,14 @@ class LinkState(StrEnum):
     UNLINKED = "UNLINKED"
 
 
+class SyncState(StrEnum):
+    """Whether the course system knows of a linked user what is known here (R57, R74)."""
+
+    IN_SYNC = "IN_SYNC"
+    DIRTY = "DIRTY"
+    NOT_LINKED = "NOT_LINKED"
+
+
 class Owner(StrEnum):
     """Whose course it is: a course of the course system is a read-only mirror here (R15, R16)."""
 
@@ -102,13 +110,20 @@ RECEIVED = frozenset({PaymentStatus.CONFIRMED, PaymentStatus.PAID_OUT})
 _FALLEN = frozenset({PaymentStatus.FAILED})
 
 # outcome: (states it is news in, the state it leads to). Confirmed is not final: a failure or a chargeback may follow.
+# Cancelled is, unless the money came all the same: a call thought lost may have arrived.
 SETTLEMENTS: dict[PaymentOutcome, tuple[frozenset[PaymentStatus], PaymentStatus]] = {
     PaymentOutcome.SUBMITTED: (
         frozenset({PaymentStatus.DUE, PaymentStatus.UNKNOWN}) | _FALLEN,
         PaymentStatus.SUBMITTED,
     ),
-    PaymentOutcome.CONFIRMED: (_OPEN | _FALLEN | {PaymentStatus.CHARGED_BACK}, PaymentStatus.CONFIRMED),
-    PaymentOutcome.PAID_OUT: (_OPEN | _FALLEN | {PaymentStatus.CONFIRMED}, PaymentStatus.PAID_OUT),
+    PaymentOutcome.CONFIRMED: (
+        _OPEN | _FALLEN | {PaymentStatus.CANCELLED, PaymentStatus.CHARGED_BACK},
+        PaymentStatus.CONFIRMED,
+    ),
+    PaymentOutcome.PAID_OUT: (
+        _OPEN | _FALLEN | {PaymentStatus.CANCELLED, PaymentStatus.CONFIRMED},
+        PaymentStatus.PAID_OUT,
+    ),
     PaymentOutcome.FAILED: (_OPEN | RECEIVED, PaymentStatus.FAILED),
     PaymentOutcome.CANCELLED: (_OPEN | _FALLEN, PaymentStatus.CANCELLED),
     PaymentOutcome.CHARGED_BACK: (_OPEN | RECEIVED, PaymentStatus.CHARGED_BACK),
@@ -264,3 +279,4 @@ class KeyPurpose(StrEnum):
 
     API = "API"
     COURSEPRO = "COURSEPRO"
+    GATE = "GATE"

@@ -57,9 +57,11 @@ def one(target: str, description: str, *, on: str | None = None, join: str | Non
     return told(read, description, graphql_type=Later(target) | None)
 
 
-def all_of(target: str, description: str, *, on: str, order: str = "{row}.id") -> Any:
-    """Every row of another type whose column `on` names this one: for lists that stay short."""
-    read = Relation(Shape.LIST, target, f"{{row}}.{on} = {{parent}}.id", order=order)
+def all_of(
+    target: str, description: str, *, on: str | None = None, join: str | None = None, order: str = "{row}.id"
+) -> Any:
+    """Every row of another type whose column `on` names this one, or that `join` finds: for lists that stay short."""
+    read = Relation(Shape.LIST, target, join or f"{{row}}.{on} = {{parent}}.id", order=order)
     return told(read, description, graphql_type=_list(target))
 
 

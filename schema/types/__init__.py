@@ -20,10 +20,12 @@ from schema.types.courses import (
     PackageOffer,
     WaitingPlace,
 )
+from schema.types.going_live import ProbeRun
+from schema.types.mapping import CourseMapping, Drift
 from schema.types.memberships import CardSubscription, Mandate, Membership
 from schema.types.operations import AccessToken, ApiKey, AuditEntry, Job, ProviderSetting, WebhookEvent
 from schema.types.payments import Allocation, AllocationShare, Invoice, InvoiceItem, Payment, Refund, Shipment
-from schema.types.people import ExternalLink, Notification, User, UserField
+from schema.types.people import ExternalLink, Notification, ReviewItem, User, UserField
 from schema.types.shared import Money, NamedValue, Step
 
 TYPES = (
@@ -39,8 +41,10 @@ TYPES = (
     ClassSession,
     ClassType,
     Course,
+    CourseMapping,
     Coverage,
     CreditEntry,
+    Drift,
     ExternalLink,
     Invoice,
     InvoiceItem,
@@ -55,8 +59,10 @@ TYPES = (
     PaymentOption,
     PriceOverride,
     PricingOption,
+    ProbeRun,
     ProviderSetting,
     Refund,
+    ReviewItem,
     SettingGroup,
     Shipment,
     User,

@@ -17,6 +17,8 @@ class Centre(Node):
     currency: CurrencyCode = column("The currency of its prices.")
     setting_group = one("SettingGroup", "The group it shares settings with.")
     practice_location: str | None = column("Its id in the practice system.")
+    minutes_before: int = column("How many minutes before a class its gates open for who is on its roster.")
+    minutes_after: int = column("How many minutes after a class they shut.")
     courses = many("Course", "The courses held there.", on="centre_id")
     created_at: datetime = column("When it was created.")
 

@@ -34,6 +34,11 @@ class Membership(Node):
     starts_on: date = column("Its first day.")
     ends_on: date | None = column("Its last day; null for no end.")
     course_ref: str | None = column("The customer's course in the course system.")
+    cart_ref: str | None = column("The cart of the course system it was bought with.")
+    moved_from = one("Membership", "The one it took over from when its course was moved.", on="moved_from_id")
+    fees_from: date | None = column(
+        "The first day it owes a fee for, where that is not its first; 9999-12-31 for never."
+    )
     version: int = column("Rises with each change of status.")
     created_at: datetime = column("When it was bought.")
     updated_at: datetime = column("When it last changed.")

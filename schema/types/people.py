@@ -2,7 +2,8 @@
 
 from datetime import date, datetime
 
-from models.rules.states import LinkState, Provider, UserState
+from models.actions.user_sync import DIRTY_SQL, LINKED_SQL
+from models.rules.states import LinkState, Provider, ReviewKind, ReviewState, SyncState, UserState
 from resolvers.reads.declare import Node, all_of, column, entity, many, one
 from schema.types.shared import NamedValue, named_values
 
@@ -22,6 +23,10 @@ class User(Node):
     updated_at: datetime = column("When the user last changed.")
     fields: list[NamedValue] = named_values(
         "The fields the operator collects beside the fixed ones.", "{parent}.fields"
+    )
+    sync_state: SyncState = column(
+        "Whether the course system knows what is known here.",
+        f"CASE WHEN NOT {LINKED_SQL} THEN 'NOT_LINKED' WHEN {DIRTY_SQL} THEN 'DIRTY' ELSE 'IN_SYNC' END",
     )
     links = all_of("ExternalLink", "The user's records in other systems.", on="user_id")
     memberships = many("Membership", "The user's memberships.", on="user_id")
@@ -48,6 +53,26 @@ class ExternalLink(Node):
     state: LinkState = column("How sure the link is.")
     evidence: list[NamedValue] | None = named_values("What the link was decided by; staff only.", "{parent}.evidence")
     created_at: datetime = column("When the link was made.")
+
+
+@entity("review_item", "A question that is left to a person.")
+class ReviewItem(Node):
+    """A question."""
+
+    kind: ReviewKind = column("What is asked.")
+    state: ReviewState = column("Whether it is answered.")
+    provider: Provider = column("The system it came from.")
+    subject: str = column("What it is about there: the id of a record, or of a payment.")
+    user = one("User", "Whom it concerns; who was chosen, once it is answered.")
+    candidates = all_of(
+        "User",
+        "The users it may be.",
+        join="{row}.id::text IN (SELECT jsonb_array_elements_text({parent}.evidence -> 'candidates'))",
+    )
+    evidence: list[NamedValue] = named_values("What is known of it.", "{parent}.evidence")
+    answer: str | None = column("What was decided.")
+    created_at: datetime = column("When it came up.")
+    updated_at: datetime = column("When it last changed.")
 
 
 @entity("notification", "A message to a person.")

@@ -178,6 +178,7 @@ async def test_a_membership_type_fits_its_options_or_is_not_made() -> None:
         ({"centre_id": new_id()}, Code.NOT_FOUND, ("centreId",)),
         ({"class_type_ids": [new_id()]}, Code.NOT_FOUND, ("classTypeIds",)),
         ({"kind": fixed, "term_months": 0}, Code.INVALID_INPUT, ("termMonths",)),
+        ({}, Code.INVALID_INPUT, ("pricingOptionIds",)),
     ]
     for changes, code, field in table:
         async with refused(code, *field):
@@ -299,11 +300,11 @@ async def test_a_provider_needs_its_secrets_once_and_none_may_be_blank(vault: Va
 async def test_secrets_are_sealed_hinted_and_rotated(vault: Vault, secret_key: str) -> None:
     first = {"api_key": "sk_test_abcdefgh1234", "webhook_secret": "whsec_first_9876"}
     async with happening() as seen:
-        row = await configured(vault, first, api_base="http://127.0.0.1:1")
+        row = await configured(vault, first, api_base="https://api.stripe.com")
     assert vault.open(row.secrets) == first
     assert row.hints == {"api_key": "…1234", "webhook_secret": "…9876"}
     assert seen.audit[0].after == {
-        "settings": {"api_base": "http://127.0.0.1:1"},
+        "settings": {"api_base": "https://api.stripe.com"},
         "enabled": True,
         "secrets": ["api_key", "webhook_secret"],
     }

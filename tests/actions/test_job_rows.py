@@ -8,7 +8,14 @@ from uuid import UUID
 import pytest
 
 from models.actions import jobs
-from models.actions.jobs import BACKOFF_CAP_SECONDS, Held, backoff_seconds
+from models.actions.jobs import (
+    BACKOFF_CAP_SECONDS,
+    OUTAGE_ATTEMPTS,
+    OUTAGE_CAP_SECONDS,
+    Held,
+    backoff_seconds,
+    outage_seconds,
+)
 from models.actions.unit import Lease
 from models.rules.refusals import Code
 from models.rules.states import JobState
@@ -205,6 +212,17 @@ def test_the_wait_doubles_up_to_an_hour_with_full_jitter(attempts: int) -> None:
     assert all(0.5 <= wait <= cap for wait in waits)
     assert max(waits) > 0.8 * cap
     assert min(waits) < 0.5 + 0.2 * cap
+
+
+def test_who_is_away_is_waited_for_a_day_at_least_and_found_within_ten_minutes() -> None:
+    """Decision 42: each wait is at least the half of its cap."""
+    caps = [min(OUTAGE_CAP_SECONDS, 2**attempts) for attempts in range(1, OUTAGE_ATTEMPTS)]
+    assert sum(caps) / 2 > 24 * 3600
+    for attempts, cap in ((1, 2), (9, 512), (10, 600), (299, 600)):
+        waits = [outage_seconds(attempts) for _ in range(300)]
+        assert all(cap / 2 <= wait <= cap for wait in waits)
+        assert max(waits) > 0.9 * cap
+        assert min(waits) < 0.6 * cap
 
 
 @pytest.mark.parametrize(("counts", "attempts"), [(True, 1), (False, 0)])

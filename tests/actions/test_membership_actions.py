@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from models.actions import catalogue, memberships
+from models.actions import catalogue, course_ends, course_feed, memberships
 from models.rules.facts import CourseEnd, CourseEnded, MandateChanged
 from models.rules.lifecycle import Cause, Status
 from models.rules.pricing import Integration, MembershipKind
@@ -88,7 +88,12 @@ async def test_a_membership_is_sold_at_todays_price_and_stands_once_its_money_is
     assert seen.verbs == ["start_membership", "move_membership"]
     assert seen.audit[0].after == {"amount": 35_00, "price_level": "BASE", "starts_on": "2026-03-02"}
     assert seen.events == ["MembershipStatusChanged"]
-    assert seen.kinds == ["courses.push_membership", "packages.grant_to_membership", "live.publish"]
+    assert seen.kinds == [
+        "courses.push_cart",
+        "courses.push_membership",
+        "packages.grant_to_membership",
+        "live.publish",
+    ]
 
 
 async def test_it_waits_for_its_mandate_and_follows_it() -> None:
@@ -165,19 +170,19 @@ async def test_the_end_of_a_course_ends_its_membership_once(end: CourseEnd, stat
     await memberships.by_staff(membership.id, Cause.SUSPENDED_BY_STAFF, acting=BY, at=NOW)
     fact = CourseEnded(provider="COURSEPRO", membership_id=membership.id, end=end, occurred_at=NOW, actor="front desk")
     async with happening() as seen:
-        await memberships.course_ended(fact, acting="webhook:COURSEPRO", at=NOW)
+        await course_ends.course_ended(fact, acting="webhook:COURSEPRO", at=NOW)
     assert (await now_of(membership))[0] is status
     assert seen.audit[0].because == [f"COURSE_{end}", "by front desk"]
     async with nothing_written():
-        await memberships.course_ended(fact, acting="webhook:COURSEPRO", at=NOW)
+        await course_ends.course_ended(fact, acting="webhook:COURSEPRO", at=NOW)
 
 
 async def test_the_course_system_is_told_the_present_standing() -> None:
     """R41, R46: what it hears is read when it is told, and its version rises."""
     membership = await a_membership()
-    first = await memberships.to_push(membership.id, event_id="e1", at=NOW)
+    first = await course_feed.to_push(membership.id, event_id="e1", at=NOW)
     await memberships.by_staff(membership.id, Cause.SUSPENDED_BY_STAFF, acting=BY, at=NOW)
-    second = await memberships.to_push(membership.id, event_id="e2", at=NOW)
+    second = await course_feed.to_push(membership.id, event_id="e2", at=NOW)
     assert first is not None
     assert second is not None
     assert (first.status, first.availability) == ("ACTIVE", "active")

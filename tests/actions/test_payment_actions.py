@@ -7,7 +7,7 @@ from uuid import UUID
 
 import pytest
 
-from models.actions import access, memberships, notifications, payments
+from models.actions import memberships, notifications, payments, rosters
 from models.rules.facts import (
     Attendee,
     AttendeesPosted,
@@ -17,6 +17,7 @@ from models.rules.facts import (
     PaymentPaidOut,
     PaymentSucceeded,
 )
+from models.rules.invoicing import Mark
 from models.rules.lifecycle import Cause, Status
 from models.rules.refusals import Code
 from models.rules.states import PaymentOutcome, PaymentPurpose, PaymentStatus, Provider, settled
@@ -55,6 +56,7 @@ async def now_of(membership: Membership) -> Membership:
 
 async def roster(membership: Membership, *starts: Any, removed: bool = False, session: str | None = None) -> None:
     """The course system posts who is to attend: one class for each start."""
+    mark = Mark.CANCELLED if removed else Mark.BOOKED
     for start in starts:
         fact = AttendeesPosted(
             provider="COURSEPRO",
@@ -62,10 +64,10 @@ async def roster(membership: Membership, *starts: Any, removed: bool = False, se
             session_id=session or f"{membership.id}:{start:%Y%m%d%H%M}",
             starts_at=start,
             ends_at=start + HOUR,
-            attendees=(Attendee(external_id=f"a:{start}", membership_id=membership.id, removed=removed),),
+            attendees=(Attendee(external_id=f"a:{start}", membership_id=membership.id, mark=mark),),
             occurred_at=NOW,
         )
-        await access.attendees_posted(fact, acting="webhook:COURSEPRO", at=NOW)
+        await rosters.attendees_posted(fact, acting="webhook:COURSEPRO", at=NOW)
 
 
 async def tokens(membership: Membership) -> list[tuple[Any, Any]]:
@@ -427,5 +429,6 @@ async def test_a_roster_of_who_may_not_enter_makes_no_token() -> None:
     await roster(membership, NOW + DAY)
     assert await tokens(membership) == []
     stranger = Membership(id=new_id(), user_id=(await a_user()).id)
-    async with nothing_written():
+    async with happening() as seen:
         await roster(stranger, NOW + DAY)
+    assert (seen.verbs, seen.kinds) == (["drift"], [])

@@ -52,7 +52,11 @@ PROVIDER_SECRETS = {
     "GOCARDLESS": {"access_token": "sandbox_q8RfTT21LmX0aVbe", "webhook_secret": "gcwh_77aaF0cZx91LpQ4"},
     "COURSEPRO": {"secret_token": "cpst_55Ke0ZpQ11xXv8Rt"},
 }
-COURSEPRO = {"client_id": "club", "cart_complete_url": "http://127.0.0.1:9/c", "user_sync_url": "http://127.0.0.1:9/u"}
+COURSEPRO = {
+    "client_id": "club",
+    "cart_complete_url": "https://coursepro.example.org/c",
+    "user_sync_url": "https://coursepro.example.org/u",
+}
 CARD = "pm_1NcFt4CardOfSomebody"
 JSON = {"content-type": "application/json"}
 
@@ -206,6 +210,7 @@ def price(amount: Any, currency: str = "GBP") -> Words:
 TYPED = "!BAD_USER_INPUT"
 LONG, NUL = "x" * 5_000, "a\0b"
 PAST = (datetime.now(UTC) - timedelta(days=1)).isoformat()
+INSIDE = {"settings": [{"name": "api_base", "value": "https://stripe.internal"}]}
 BACKWARDS = {"startsAt": "2026-03-02T10:00:00Z", "endsAt": "2026-03-02T10:00:00Z"}
 
 # (mutation, what is otherwise than in its example, code, path)
@@ -251,6 +256,20 @@ REFUSED: list[tuple[str, Words, str, str | None]] = [
     ("createUser", {"phone": "0" * 26}, "INVALID_INPUT", "phone"),
     ("createUser", {"fields": [{"name": "shoe size", "value": "9"}]}, "INVALID_INPUT", "fields.shoe size"),
     ("createUser", {"fields": [{"name": "a", "value": NUL}]}, "!BAD_REQUEST", None),
+    ("signUp", {"email": "nobody"}, "INVALID_INPUT", "email"),
+    ("signUp", {"lastName": "4242 4242 4242 4242"}, "BILLING_DETAILS_REFUSED", "lastName"),
+    ("signUp", {"fields": [{"name": "shoe size", "value": "9"}]}, "INVALID_INPUT", "fields.shoe size"),
+    ("claimRecord", {"token": LONG}, "NOT_FOUND", "token"),
+    ("updateUser", {"email": "two@at@signs.test"}, "INVALID_INPUT", "email"),
+    ("updateUser", {"phone": " "}, "INVALID_INPUT", "phone"),
+    ("updateUser", {"dateOfBirth": "2999-01-01"}, "INVALID_INPUT", "dateOfBirth"),
+    ("setUserField", {"name": "Shoe size"}, "INVALID_INPUT", "name"),
+    ("setUserField", {"name": "bank_name"}, "BILLING_DETAILS_REFUSED", "name"),
+    ("setUserField", {"label": LONG}, "INVALID_INPUT", "label"),
+    ("removeUserField", {"name": "shoe_size"}, "NOT_FOUND", "name"),
+    ("unlinkUser", {"reason": " "}, "INVALID_INPUT", "reason"),
+    ("settleReview", {"answer": LONG}, "INVALID_INPUT", "answer"),
+    ("syncUsers", {"provider": "STRIPE"}, "INVALID_INPUT", "provider"),
     ("linkUser", {"provider": "PAYPAL"}, TYPED, None),
     ("linkUser", {"kind": LONG}, "INVALID_INPUT", "kind"),
     ("linkUser", {"externalId": ""}, "INVALID_INPUT", "externalId"),
@@ -262,12 +281,21 @@ REFUSED: list[tuple[str, Words, str, str | None]] = [
     ("createCentre", {"zone": "Europe/Nowhere"}, "INVALID_INPUT", "zone"),
     ("createCentre", {"zone": "../etc/passwd"}, "INVALID_INPUT", "zone"),
     ("createCentre", {"currency": "UGX"}, TYPED, None),
+    ("createCentre", {"minutesBefore": -1}, "INVALID_INPUT", "minutesBefore"),
+    ("updateCentre", {"minutesAfter": 1441}, "INVALID_INPUT", "minutesAfter"),
     ("createCentre", {"practiceLocation": "taken"}, "INVALID_INPUT", "practiceLocation"),
     ("createMembershipType", {"name": LONG}, "INVALID_INPUT", "name"),
     ("createMembershipType", {"termMonths": 3}, "INVALID_INPUT", "termMonths"),
     ("createMembershipType", {"sessions": -1, "kind": "SESSIONS"}, "INVALID_INPUT", "sessions"),
     ("createMembershipType", {"product": "prod_2"}, "INVALID_INPUT", "centreId"),
     ("createMembershipType", {"integration": "COURSEPRO_COURSE"}, "PRICING_OPTION_NOT_COURSEPRO", "pricingOptionId"),
+    ("updatePricingOption", {"amount": -1}, "NEGATIVE_AMOUNT", "amount"),
+    ("updatePricingOption", {"type": "STANDARD"}, "PRICING_OPTION_IN_USE", "type"),
+    ("updatePricingOption", {"name": LONG}, "INVALID_INPUT", "name"),
+    ("updateMembershipType", {"integration": "NONE"}, "INTEGRATION_FIXED", "integration"),
+    ("cloneMembershipTypeForFrequency", {"kind": "ONGOING"}, "INVALID_INPUT", "kind"),
+    ("cloneMembershipTypeForFrequency", {"kind": "FIXED_TERM"}, "INVALID_INPUT", "sessions"),
+    ("mapCourse", {"courseRef": LONG}, "INVALID_INPUT", "courseRef"),
     ("startMembership", {"startsOn": "tomorrow"}, TYPED, None),
     ("startMembership", {"mandateId": None}, "NO_MANDATE", "mandateId"),
     ("createCourse", {"capacity": 0}, "INVALID_INPUT", "capacity"),
@@ -288,6 +316,11 @@ REFUSED: list[tuple[str, Words, str, str | None]] = [
     ("configureProvider", {"provider": "XERO", "secrets": []}, "INVALID_INPUT", "settings.account_code"),
     ("configureProvider", {"provider": "NOOKAL", "secrets": []}, "SECRET_REQUIRED", "secrets.api_key"),
     ("configureProvider", {"secrets": [{"name": "api_key", "value": " "}]}, "SECRET_REQUIRED", "secrets.api_key"),
+    ("configureProvider", INSIDE, "ADDRESS_NOT_ALLOWED", "settings.api_base"),
+    ("configureCoursePro", {"userSyncUrl": "http://127.0.0.1:9/u"}, "ADDRESS_NOT_ALLOWED", "userSyncUrl"),
+    ("configureCoursePro", {"cartCompleteUrl": "https://10.0.0.5/"}, "ADDRESS_NOT_ALLOWED", "cartCompleteUrl"),
+    ("configureCoursePro", {"secretToken": " "}, "INVALID_INPUT", "secretToken"),
+    ("runIntegrationProbe", {"probe": "BORN_NOWHERE"}, TYPED, None),
     ("createApiKey", {"userId": None}, "INVALID_INPUT", "userId"),
     ("createApiKey", {"role": "ROOT"}, TYPED, None),
     ("createApiKey", {"expiresAt": PAST}, "INVALID_INPUT", "expiresAt"),
@@ -378,6 +411,7 @@ async def test_a_role_that_may_is_told_what_else_is_wrong(
 @pytest.mark.parametrize(
     ("mutation", "given", "expected"),
     [
+        ("updateUser", {"userId": "stranger"}, ("NOT_FOUND", "userId")),
         ("bookCourse", {"userId": "stranger"}, ("NOT_FOUND", "userId")),
         ("bookCourse", {"packageId": "their package", "method": "PACKAGE"}, ("PACKAGE_NOT_VALID", "packageId")),
         ("cancelBooking", {"bookingId": "their booking"}, ("NOT_FOUND", "bookingId")),

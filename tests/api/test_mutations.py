@@ -1,6 +1,7 @@
 """Every mutation once, from end to end: its object as it is now, its job, no errors; and once more for the same key."""
 
 import asyncio
+import hashlib
 from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
@@ -28,11 +29,14 @@ from models.rules.states import (
     PaymentPurpose,
     PaymentStatus,
     Provider,
+    ReviewKind,
     SubscriptionStatus,
+    UserState,
 )
 from models.tables.booking import Booking, WaitingPlace
 from models.tables.centre import Centre, SettingGroup
 from models.tables.course import Attendance, ClassSession, Course
+from models.tables.coursepro import RecordClaim, ReviewItem
 from models.tables.inbox import InboxEvent
 from models.tables.invoice import Allocation, Invoice, Shipment
 from models.tables.job import Job
@@ -42,7 +46,7 @@ from models.tables.payment import Payment
 from models.tables.pricing import PricingOption
 from models.tables.row import Row
 from models.tables.setting import ApiKey
-from models.tables.user import ExternalLink, User
+from models.tables.user import ExternalLink, User, UserField
 from resolvers.reads.ids import encode, split
 from schema.root import schema
 
@@ -54,6 +58,7 @@ MUTATIONS = SCHEMA.mutation_type.fields
 TODAY = date.today()  # noqa: DTZ011  # the API's own day, whichever it is
 NOW = datetime.now(UTC)
 DAY = timedelta(days=1)
+CLAIM = "the-token-of-a-link-that-was-sent"
 NAMES = {Subscription: "CardSubscription", InboxEvent: "WebhookEvent"}
 Words = dict[str, Any]
 
@@ -79,6 +84,7 @@ async def a_world(member: User) -> World:
     )
     for provider, kind in ((Provider.STRIPE, "payment_method"), (Provider.NOOKAL, "patient")):
         await ExternalLink.create(user_id=member.id, provider=provider, kind=kind, external_id=f"{kind}_1")
+    await _unclear(world)
     world.put("group", await SettingGroup.create(name="Shire"))
     centre = world.put("centre", await Centre.create(name="North", zone="Europe/London", currency="GBP"))
     await _catalogue(world, centre)
@@ -96,6 +102,21 @@ async def a_world(member: User) -> World:
     return world
 
 
+async def _unclear(world: World) -> None:
+    """Who may be whom, a link to claim a record by, a tie that is wrong, and a field that is collected."""
+    provisional: Words = {"last_name": "Visional", "email": "p@a.test", "email_key": "p@a.test"}
+    claimer = await User.create(first_name="Pro", state=UserState.PROVISIONAL, **provisional)
+    told: Words = {"expires_at": NOW + DAY, "token_hash": hashlib.sha256(CLAIM.encode()).hexdigest()}
+    await RecordClaim.create(user_id=claimer.id, **told)
+    wrong: Words = {"provider": Provider.STRIPE, "kind": "customer", "external_id": "cus_of_somebody_else"}
+    world.put("link", await ExternalLink.create(user_id=claimer.id, **wrong))
+    asked: Words = {"kind": ReviewKind.USER_MATCH, "provider": Provider.COURSEPRO, "subject": "cp_1"}
+    known: Words = {"candidates": [str(uuid_of(world, "newcomer"))], "compared": {"email": True}}
+    given = {"first_name": "New", "last_name": "Comer", "email": "n@a.test"}
+    world.put("question", await ReviewItem.create(**asked, evidence={**known, "given": given}))
+    await UserField.create(name="allergy", label="Allergies")
+
+
 async def _catalogue(world: World, centre: UUID) -> None:
     for word, frequency in (("once", Frequency.FIXED), ("monthly", Frequency.RECURRING)):
         terms: Words = {"option_type": OptionType.STANDARD, "frequency": frequency, "amount": 2000, "currency": "GBP"}
@@ -104,6 +125,13 @@ async def _catalogue(world: World, centre: UUID) -> None:
     kind: Words = {"integration": Integration.NONE, "kind": MembershipKind.ONGOING}
     plan = world.put("plan", await MembershipType.create(name="Gold", product="prod_1", centre_id=centre, **kind))
     await PaymentOption.create(membership_type_id=plan, pricing_option_id=uuid_of(world, "monthly"))
+    fee: Words = {"option_type": OptionType.COURSEPRO_COURSE, "frequency": Frequency.RECURRING}
+    world.put("course fee", await PricingOption.create(name="Swimming", amount=3200, currency="GBP", **fee))
+    lessons: Words = {"integration": Integration.COURSEPRO_COURSE, "kind": MembershipKind.ONGOING}
+    world.put("lessons", await MembershipType.create(name="Lessons", **lessons))
+    await PaymentOption.create(
+        membership_type_id=uuid_of(world, "lessons"), pricing_option_id=uuid_of(world, "course fee"), coursepro=True
+    )
     course = await Course.create(
         name="Beginners", centre_id=centre, class_type_id=class_type, pricing_option_id=uuid_of(world, "once"),
         pricing=Pricing.FULL_RATE, capacity=8,
@@ -220,10 +248,43 @@ EXAMPLES: dict[str, tuple[Callable[[dict[str, str]], Words], dict[str, Any] | No
         {"provider": "NOOKAL", "kind": "patient", "externalId": "77", "state": "LINKED"},
         "invoices.respread",
     ),
+    "signUp": (
+        lambda ids: {"firstName": "Sig", "lastName": "Nup", "email": "sig@example.test", "phone": "020 7946 0000"},
+        {"firstName": "Sig", "phone": "020 7946 0000", "state": "ACTIVE"},
+        None,
+    ),
+    "claimRecord": (lambda ids: {"token": CLAIM}, {"firstName": "Pro", "state": "ACTIVE"}, None),
+    "updateUser": (
+        lambda ids: {"userId": ids["member"], "phone": "020 7946 0999"},
+        {"phone": "020 7946 0999", "version": 2, "syncState": "NOT_LINKED"},
+        "courses.push_user",
+    ),
+    "setUserField": (
+        lambda ids: {"name": "school", "label": "School", "required": False},
+        {"name": "school", "label": "School", "required": False},
+        "courses.push_fields",
+    ),
+    "removeUserField": (lambda ids: {"name": "allergy"}, None, "courses.push_fields"),
+    "unlinkUser": (
+        lambda ids: {"externalLinkId": ids["link"], "reason": "Somebody else's card"},
+        {"provider": "STRIPE", "state": "UNLINKED"},
+        "invoices.respread",
+    ),
+    "settleReview": (
+        _of(reviewItemId="question", userId="newcomer"),
+        {"kind": "USER_MATCH", "state": "SETTLED", "subject": "cp_1"},
+        None,
+    ),
+    "syncUsers": (lambda ids: {"provider": "COURSEPRO"}, None, "courses.sync_users"),
     "createSettingGroup": (lambda ids: {"name": "City pools"}, {"name": "City pools"}, None),
     "createCentre": (
         lambda ids: {"name": "South", "zone": "Asia/Tokyo", "currency": "JPY", "settingGroupId": ids["group"]},
-        {"name": "South", "zone": "Asia/Tokyo", "currency": "JPY"},
+        {"name": "South", "zone": "Asia/Tokyo", "currency": "JPY", "minutesBefore": 30, "minutesAfter": 30},
+        None,
+    ),
+    "updateCentre": (
+        lambda ids: {"centreId": ids["centre"], "minutesBefore": 15},
+        {"minutesBefore": 15, "minutesAfter": 30},
         None,
     ),
     "createPricingOption": (
@@ -251,6 +312,31 @@ EXAMPLES: dict[str, tuple[Callable[[dict[str, str]], Words], dict[str, Any] | No
             "creditsPerPeriod": 8,
         },
         {"name": "Silver", "integration": "NONE", "kind": "ONGOING", "creditsPerPeriod": 8},
+        None,
+    ),
+    "updatePricingOption": (
+        lambda ids: {"pricingOptionId": ids["course fee"], "name": "Swimming lessons", "amount": 3300},
+        {"name": "Swimming lessons", "type": "COURSEPRO_COURSE", "frequency": "RECURRING"},
+        None,
+    ),
+    "updateMembershipType": (
+        lambda ids: {"membershipTypeId": ids["lessons"], "name": "Swimming", "integration": "COURSEPRO_COURSE"},
+        {"name": "Swimming", "integration": "COURSEPRO_COURSE", "kind": "ONGOING"},
+        None,
+    ),
+    "cloneMembershipTypeForFrequency": (
+        lambda ids: {
+            "membershipTypeId": ids["plan"],
+            "pricingOptionId": ids["once"],
+            "kind": "SESSIONS",
+            "sessions": 5,
+        },
+        {"name": "Gold (sessions)", "integration": "NONE", "kind": "SESSIONS", "sessions": 5, "product": None},
+        None,
+    ),
+    "mapCourse": (
+        lambda ids: {"courseRef": "SWIM-1", "pricingOptionId": ids["course fee"], "centreId": ids["centre"]},
+        {"courseRef": "SWIM-1", "verifiedAt": None},
         None,
     ),
     "startMembership": (
@@ -382,6 +468,12 @@ EXAMPLES: dict[str, tuple[Callable[[dict[str, str]], Words], dict[str, Any] | No
         {"provider": "STRIPE", "enabled": True},
         None,
     ),
+    "configureCoursePro": (
+        lambda ids: {"userSyncEnabled": False, "clientId": "club", "userSyncUrl": "https://coursepro.example.org/u"},
+        {"provider": "COURSEPRO", "enabled": False},
+        None,
+    ),
+    "runIntegrationProbe": (lambda ids: {"probe": "BORN_HERE"}, None, "courses.probe"),
     "createApiKey": (
         lambda ids: {"name": "web", "role": "MEMBER", "userId": ids["member"], "scopes": ["money:read"]},
         {"name": "web", "role": "MEMBER", "scopes": ["money:read"]},

@@ -2,14 +2,14 @@
 
 from collections.abc import AsyncIterator
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from typing import Any
 from uuid import UUID
 
 import pytest
 
 from integrations.coursepro.client import CoursePro
-from models.ports import MembershipPush, OutcomeUnknown, ProviderError, RateLimited, Refused, Unavailable
+from models.ports import CartPush, MembershipPush, OutcomeUnknown, ProviderError, RateLimited, Refused, Unavailable
 from tests.integrations.conftest import Sandbox
 from tests.sandbox.conftest import free_ports
 
@@ -24,11 +24,36 @@ PUSH = MembershipPush(
     reason="PAYMENT_FAILED",
     effective_at=datetime(2026, 3, 1, 12, tzinfo=UTC),
 )
+CART = CartPush(
+    event_id="ev-cart",
+    occurred_at=datetime(2026, 3, 1, 12, tzinfo=UTC),
+    cart_id="cart-1",
+    user_id=UUID(int=1),
+    coursepro_id=None,
+    details={"first_name": "Mia", "allergy": "nuts"},
+    membership_id=UUID(int=7),
+    pricing_option_id=UUID(int=5),
+    frequency="recurring",
+    course_ref="SWIM-3",
+    centre_id=UUID(int=3),
+    price=3200,
+    currency="GBP",
+    starts_on=date(2026, 3, 1),
+    ends_on=None,
+    payment="direct_debit",
+    instruction="active",
+)
 
 
 def client(sandbox: Sandbox, **changed: str) -> CoursePro:
-    credentials = sandbox.credentials["coursepro"] | changed
-    return CoursePro(user_sync_url=f"{sandbox.urls['coursepro']}/user-sync", answer_seconds=0.7, **credentials)
+    credentials: dict[str, Any] = sandbox.credentials["coursepro"] | changed
+    base = sandbox.urls["coursepro"]
+    return CoursePro(
+        cart_complete_url=f"{base}/cart-complete",
+        user_sync_url=f"{base}/user-sync",
+        answer_seconds=0.7,
+        **credentials,
+    )
 
 
 @pytest.fixture
@@ -54,6 +79,34 @@ async def test_a_status_arrives_with_its_version(coursepro: CoursePro, sandbox: 
     }
     assert (course["reason"], course["version"]) == ("PAYMENT_FAILED", 4)
     assert course["effective_at"] == "2026-03-01T12:00:00+00:00"
+
+
+async def test_a_purchase_arrives_with_its_price_and_gives_the_course(coursepro: CoursePro, sandbox: Sandbox) -> None:
+    await coursepro.push_cart(CART)
+    await coursepro.push_cart(CART)
+    (course,) = courses(sandbox)
+    assert course == {
+        "id": str(UUID(int=7)),
+        "pricing_option_id": str(UUID(int=5)),
+        "membership_type": "recurring",
+        "course_ref": "SWIM-3",
+        "centre_id": str(UUID(int=3)),
+        "price_minor": 3200,
+        "currency": "GBP",
+        "start_date": "2026-03-01",
+        "end_date": None,
+        "user_id": str(UUID(int=1)),
+        "cart_id": "cart-1",
+        "availability": "active",
+        "reason": None,
+        "effective_at": "2026-03-01T12:00:00+00:00",
+        "version": 0,
+        "ended_here": None,
+    }
+    (user,) = sandbox.state_of("coursepro.user")
+    assert (user["user_id"], user["first_name"], user["allergy"]) == (str(UUID(int=1)), "Mia", "nuts")
+    await coursepro.push_membership(PUSH)
+    assert [(one["availability"], one["price_minor"]) for one in courses(sandbox)] == [("unavailable", 3200)]
 
 
 @pytest.mark.parametrize(
@@ -127,8 +180,12 @@ async def test_while_it_is_down_the_news_waits(coursepro: CoursePro, sandbox: Sa
 
 
 async def test_nobody_listens() -> None:
+    nowhere = f"http://127.0.0.1:{free_ports(1)[0]}"
     dead = CoursePro(
-        user_sync_url=f"http://127.0.0.1:{free_ports(1)[0]}/user-sync", client_id="coursepro", secret_token="x"
+        cart_complete_url=f"{nowhere}/cart-complete",
+        user_sync_url=f"{nowhere}/user-sync",
+        client_id="coursepro",
+        secret_token="x",
     )
     with pytest.raises(Unavailable):
         await dead.push_membership(PUSH)

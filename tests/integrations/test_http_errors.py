@@ -76,7 +76,10 @@ async def test_logs_hold_no_key_token_name_or_address(
     caplog.set_level(logging.INFO)
     logging.getLogger("httpx").setLevel(logging.WARNING)
     told: dict[str, dict[str, Any]] = {**sandbox.credentials}
-    coursepro = CoursePro(user_sync_url=f"{sandbox.urls['coursepro']}/user-sync", **told["coursepro"])
+    base = sandbox.urls["coursepro"]
+    coursepro = CoursePro(
+        cart_complete_url=f"{base}/cart-complete", user_sync_url=f"{base}/user-sync", **told["coursepro"]
+    )
     nookal = Nookal("a_nookal_secret", clock, api_base=sandbox.urls["nookal"], calls_per_second=0)
     url = sandbox.urls["xero"]
     xero = Xero(Session(**told["xero"], api_base=url, identity_base=url), account_code="205")

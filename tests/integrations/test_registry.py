@@ -140,7 +140,8 @@ async def test_a_row_is_read_again_only_after_a_while(vault: Vault, clock: Stopp
     await patient.close()
 
 
-async def test_the_base_address_is_the_rows(registry: Registry, vault: Vault, sandbox: Sandbox) -> None:
+async def test_the_base_address_is_the_rows(vault: Vault, sandbox: Sandbox, clock: StoppedClock) -> None:
+    registry = Registry(vault, sandbox.urls["admin"], clock=clock)
     credentials = sandbox.credentials["stripe"]
     settings = {"api_base": sandbox.urls["stripe"] + "/"}
     await ProviderSetting.create(provider=Provider.STRIPE, settings=settings, secrets=vault.seal(credentials))
@@ -148,6 +149,7 @@ async def test_the_base_address_is_the_rows(registry: Registry, vault: Vault, sa
     cards = await registry.payments(Provider.STRIPE)
     order = an_order(customer=card["customer"], payment_method=card["payment_method"])
     assert (await cards.collect(order)).reference == sandbox.state_of("stripe.payment_intent")[0]["id"]
+    await registry.close()
 
 
 async def test_mail_and_sandbox_come_from_the_environment(vault: Vault, monkeypatch: pytest.MonkeyPatch) -> None:

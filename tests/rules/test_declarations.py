@@ -93,7 +93,11 @@ def test_an_outcome_told_twice_settles_a_payment_once(status: PaymentStatus, out
 def test_confirmed_money_can_fall_again() -> None:
     assert settled(PaymentStatus.PAID_OUT, PaymentOutcome.FAILED) is PaymentStatus.FAILED
     assert settled(PaymentStatus.PAID_OUT, PaymentOutcome.CHARGED_BACK) is PaymentStatus.CHARGED_BACK
-    assert settled(PaymentStatus.CANCELLED, PaymentOutcome.CONFIRMED) is None
+
+
+def test_a_cancelled_payment_is_over_unless_the_money_came_all_the_same() -> None:
+    news = {outcome: settled(PaymentStatus.CANCELLED, outcome) for outcome in PaymentOutcome}
+    assert {outcome for outcome in news if news[outcome]} == {PaymentOutcome.CONFIRMED, PaymentOutcome.PAID_OUT}
 
 
 @pytest.mark.parametrize("outcome", RefundOutcome)

@@ -1,15 +1,29 @@
 """What a membership's status lets its holder do, and what moves it, as the document on CoursePro reads in section D."""
 
 from datetime import UTC, date, datetime, timedelta
+from uuid import uuid4
 from zoneinfo import ZoneInfo
 
 import pytest
 
-from models.rules.access import NoEntry, Window, earns_token, may_enter, no_entry, token_window
+from models.rules.access import (
+    Entry,
+    NoEntry,
+    Place,
+    Window,
+    at_the_gate,
+    earns_token,
+    may_enter,
+    no_entry,
+    token_window,
+)
 from models.rules.calendar import Days, day_at, midnight, months_after, period_of, periods_begun, term_of
 from models.rules.dunning import SuspendOn, next_attempt, suspends
+from models.rules.fees import no_longer_owed
 from models.rules.lifecycle import (
+    MOVES,
     STANDING,
+    STOPS_PAYMENTS,
     TERMINAL,
     Cause,
     Standing,
@@ -118,6 +132,19 @@ def test_nothing_moves_an_ended_membership(status: Status, cause: Cause) -> None
     assert not STANDING[status].enters
 
 
+def test_an_end_that_was_decided_stops_what_is_owed_and_a_term_that_ran_its_course_does_not() -> None:
+    """R48: and nobody owes a period that begins on the last day or later."""
+    ending = {cause for (_, cause), leads_to in MOVES.items() if leads_to in TERMINAL}
+    assert ending >= STOPS_PAYMENTS
+    assert Cause.TERM_ENDED in ending - STOPS_PAYMENTS
+    march, april = date(2026, 3, 2), date(2026, 4, 2)
+    assert no_longer_owed(Status.CANCELLED, "COURSE_CANCELLED", april, march)
+    assert not no_longer_owed(Status.COMPLETED, "TERM_ENDED", april, march)
+    assert no_longer_owed(Status.COMPLETED, "TERM_ENDED", april, april)
+    assert no_longer_owed(Status.ACTIVE, "STARTED", april, april), "its end was announced"
+    assert not no_longer_owed(Status.SUSPENDED, "PAYMENT_FAILED", None, march), "arrears stay"
+
+
 def test_a_failure_after_the_end_does_not_raise_the_dead() -> None:
     assert move(Status.CANCELLED, Cause.PAYMENT_FAILED) is None
     assert move(Status.CANCELLED, Cause.PAYMENT_MADE_GOOD) is None
@@ -187,6 +214,23 @@ def test_a_token_opens_from_half_an_hour_before_the_class_until_half_an_hour_aft
 def test_a_revoked_token_opens_nothing() -> None:
     assert no_entry(Status.ACTIVE, WINDOW, CLASS_START, revoked=True) is NoEntry.TOKEN_REVOKED
     assert not may_enter(Status.ACTIVE, WINDOW, CLASS_START, revoked=True)
+
+
+def test_of_several_places_the_one_that_opens_longest_counts_and_else_the_nearest() -> None:
+    hour = timedelta(hours=1)
+    first, second = uuid4(), uuid4()
+    later = Window(WINDOW.valid_from + 4 * hour, WINDOW.valid_until + 4 * hour)
+    places = [Place(first, Status.ACTIVE, WINDOW, False), Place(second, Status.ACTIVE, later, False)]
+    assert at_the_gate([], CLASS_START) == Entry(NoEntry.NO_TOKEN)
+    assert at_the_gate(places, CLASS_START) == Entry(None, WINDOW.valid_until, first)
+    assert at_the_gate(places, WINDOW.valid_until) == Entry(NoEntry.TOO_LATE, None, first)
+    assert at_the_gate(places, later.valid_from - hour / 2) == Entry(NoEntry.TOO_EARLY, None, second)
+    overlapping = [places[0], Place(second, Status.ACTIVE, Window(WINDOW.valid_from, later.valid_until), False)]
+    assert at_the_gate(overlapping, CLASS_START) == Entry(None, later.valid_until, second)
+    suspended = [Place(first, Status.SUSPENDED, WINDOW, True), places[1]]
+    assert at_the_gate(suspended, CLASS_START) == Entry(NoEntry.MEMBERSHIP_NOT_ACTIVE, None, first)
+    again = [Place(first, Status.ACTIVE, WINDOW, True), places[0]]
+    assert at_the_gate(again, CLASS_START).no is None, "a token made anew opens"
 
 
 @pytest.mark.parametrize("status", [status for status in Status if status is not Status.ACTIVE])

@@ -85,6 +85,9 @@ class Gateway:
         self.calls.append(f"retry {reference} {key}")
         return Collected(reference, None)
 
+    async def cancel(self, reference: str, key: str) -> Collected:
+        raise AssertionError(f"nobody asked to cancel {reference} under {key}")
+
     async def refund(self, order: RefundOrder) -> Refunded:
         raise AssertionError(f"nobody asked to give {order.amount} back")
 

@@ -12,7 +12,7 @@ from tortoise.connection import get_connections
 from integrations.bus import RedisBus
 from local.state import free_ports
 from models.actions import inbound, jobs
-from models.actions.jobs import MAX_ATTEMPTS
+from models.actions.jobs import MAX_ATTEMPTS, OUTAGE_ATTEMPTS
 from models.actions.unit import PUBLISH, Fenced, unit
 from models.ports import OutcomeUnknown, RateLimited, ReceivedEvent, Refused, Unavailable
 from models.rules.refusals import REFUSALS, Code, Refusal
@@ -147,16 +147,49 @@ async def test_a_kind_this_worker_does_not_know_waits_for_one_that_does(outside:
 
 
 @pytest.mark.parametrize(
-    "raised", [Unavailable("away", code="AWAY"), OutcomeUnknown("lost", code="AWAY"), ValueError("x")], ids=repr
+    ("raised", "before", "most"),
+    [
+        (Unavailable("away", code="AWAY"), "AWAY", OUTAGE_ATTEMPTS),
+        (OutcomeUnknown("lost", code="AWAY"), "NO_ANSWER", OUTAGE_ATTEMPTS),
+        (ValueError("x"), "INTERNAL", MAX_ATTEMPTS),
+        (ValueError("x"), "WORKER_LOST", MAX_ATTEMPTS),
+    ],
+    ids=repr,
 )
-async def test_the_last_attempt_buries(outside: Outside, raised: Exception) -> None:
+async def test_the_last_attempt_buries(outside: Outside, raised: Exception, before: str, most: int) -> None:
     runner = a_runner(outside, raising(raised))
-    last = await a_job(attempts=MAX_ATTEMPTS - 1)
+    last = await a_job(attempts=most - 1, error_code=before)
     await runner.run(last.id)
     assert (await Job.get(id=last.id)).state is DEAD
-    one_more = await a_job(attempts=MAX_ATTEMPTS - 2)
+    one_more = await a_job(attempts=most - 2, error_code=before)
     await runner.run(one_more.id)
     assert (await Job.get(id=one_more.id)).state is READY
+
+
+async def test_an_outage_and_a_fault_are_counted_apart(outside: Outside) -> None:
+    """A day of waiting leaves our own fault its twelve attempts, and the other way round."""
+    job = await a_job(attempts=200, error_code="NO_ANSWER")
+    await a_runner(outside, raising(ValueError("x"))).run(job.id)
+    row = await Job.get(id=job.id)
+    assert (row.state, row.attempts, row.error_code) == (READY, 1, "INTERNAL")
+    await Job.filter(id=job.id).update(run_at=None, attempts=MAX_ATTEMPTS - 1)
+    await a_runner(outside, raising(Unavailable("away", code="AWAY"))).run(job.id)
+    row = await Job.get(id=job.id)
+    assert (row.state, row.attempts, row.error_code) == (READY, 1, "AWAY")
+
+
+async def test_a_worker_lost_after_a_long_outage_is_the_first_one_lost() -> None:
+    job = await a_job(attempts=200, error_code="NO_ANSWER")
+    counted = []
+    for _ in range(3):
+        held = await jobs.claim(job.id, 0.0)  # a lease that is over at once
+        assert held is not None
+        counted.append((held.attempts, held.failed, held.most))
+    assert counted == [
+        (201, "NO_ANSWER", OUTAGE_ATTEMPTS),
+        (2, "WORKER_LOST", MAX_ATTEMPTS),
+        (3, "WORKER_LOST", MAX_ATTEMPTS),
+    ]
 
 
 async def test_rate_limits_never_bury(outside: Outside) -> None:

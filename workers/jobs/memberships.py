@@ -2,7 +2,7 @@
 
 from uuid import UUID
 
-from models.actions import jobs, memberships
+from models.actions import carts, course_feed, jobs, links, memberships
 from models.tables.membership import Mandate
 from models.tables.user import User
 from workers.work import Work
@@ -11,9 +11,17 @@ from workers.work import Work
 async def push(work: Work) -> None:
     """Tell the course system a membership's present standing (R41, R46, R58)."""
     membership_id = UUID(work.job.payload["membership_id"])
-    push = await memberships.to_push(membership_id, event_id=str(work.job.id), at=work.now)
+    push = await course_feed.to_push(membership_id, event_id=str(work.job.id), at=work.now)
     if push is not None:
         await (await work.providers.courses()).push_membership(push)
+
+
+async def push_cart(work: Work) -> None:
+    """Tell the course system of a purchase, before any status of it (R52, R69)."""
+    membership_id = UUID(work.job.payload["membership_id"])
+    push = await carts.to_push(membership_id, event_id=str(work.job.id), at=work.now)
+    record = await (await work.providers.courses()).push_cart(push)
+    await links.linked_by_purchase(push.user_id, record, told=push.details, acting=work.acting, at=work.now)
 
 
 async def move_due(work: Work) -> None:

@@ -5,7 +5,7 @@ from uuid import UUID
 
 from redis.exceptions import RedisError
 
-from models.actions import inbound, notifications, payments, waiting
+from models.actions import claims, inbound, notifications, payments, waiting
 from models.actions.notifications import Message
 from models.ports import LiveEvent, ReceivedEvent, Unavailable
 from models.rules.states import InboxState, Provider
@@ -55,6 +55,23 @@ async def place_offered(work: Work) -> None:
     place_id = UUID(work.job.payload["waiting_place_id"])
     message = await waiting.notify_offered(place_id, acting=work.acting, at=work.now)
     await _send(work, message, "A place has come free")
+
+
+async def claim_record(work: Work) -> None:
+    """Send people who are known, and signed up again, the link by which their record is theirs (R54)."""
+    notifier = await work.providers.notifier()
+    for user_id in work.job.payload["user_ids"]:
+        message = await claims.offer_claim(
+            UUID(user_id),
+            claim_url=work.job.payload["claim_url"],
+            cause=f"{work.job.id}:{user_id}",
+            acting=work.acting,
+            at=work.now,
+        )
+        if message is not None and notifier is not None:
+            written, user = message
+            await notifier.send(email=user.email, subject="Your record", text=written.text, key=str(written.id))
+            await claims.link_sent(written, at=work.now)
 
 
 async def _send(work: Work, message: Message | None, subject: str) -> None:

@@ -6,10 +6,11 @@ from functools import partial
 from typing import TypeVar
 from uuid import UUID
 
-from models.actions import asking, payments, refunds
+from models.actions import asking, endings, payments, refunds
 from models.actions.asking import Attempt
-from models.ports import Collected, OutcomeUnknown, Refunded, Refused
+from models.ports import Collected, OutcomeUnknown, PaymentGateway, Refunded, Refused
 from models.rules.states import PaymentOutcome, PaymentStatus, RefundOutcome
+from models.tables.payment import Payment
 from workers.work import Work
 
 Order = TypeVar("Order")
@@ -97,6 +98,44 @@ async def _record_refund(work: Work, refund_id: UUID, refunded: Refunded) -> Non
     await settle(RefundOutcome.SUBMITTED, reference=refunded.reference)
     if refunded.outcome is RefundOutcome.FAILED:
         await settle(refunded.outcome, failure=refunded.failure)
+
+
+async def cancel(work: Work) -> None:
+    """Have a payment that is not owed any more not taken, where its provider can still stop it (R48).
+
+    What became of it is looked up first: an earlier attempt to take it, or to stop it, may have arrived.
+    """
+    payment_id = UUID(work.job.payload["payment_id"])
+    payment = await endings.to_stop(payment_id)
+    if payment is None:
+        return
+    gateway = await work.providers.payments(payment.provider)
+    settle = partial(payments.settle, payment_id, acting=work.acting, at=work.now)
+    try:
+        known = await _there(gateway, payment)
+        if known is None:
+            await settle(PaymentOutcome.CANCELLED, only_from=payments.COLLECTABLE)
+            return
+        await settle(PaymentOutcome.SUBMITTED, reference=known.reference, only_from=payments.COLLECTABLE)
+        if known.outcome in (None, PaymentOutcome.SUBMITTED):
+            known = await gateway.cancel(known.reference, f"{payment.key}:cancel:{work.job.attempts}")
+    except (Refused, OutcomeUnknown) as failed:
+        await endings.not_stopped(payment_id, why=failed.code, acting=work.acting, at=work.now)
+        if isinstance(failed, OutcomeUnknown):
+            raise
+        return
+    if known.outcome is not None:
+        await settle(known.outcome, failure=known.failure)
+
+
+async def _there(gateway: PaymentGateway, payment: Payment) -> Collected | None:
+    """A payment as its provider has it; None where there surely is none."""
+    if payment.reference is not None:
+        return await gateway.status(payment.reference)
+    try:
+        return await gateway.look_up(await payments.order_of(payment))
+    except Refused as refused:  # that says nothing of what the attempt to collect did
+        raise OutcomeUnknown(f"It cannot be looked up: {refused}", code=refused.code) from refused
 
 
 async def retry(work: Work) -> None:

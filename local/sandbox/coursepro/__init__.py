@@ -2,7 +2,7 @@
 
 CoursePro publishes no wire format; what is spoken here is our own contract, written down in docs/coursepro.md.
 State kinds: coursepro.user, coursepro.customers_course (one per membership), coursepro.event (webhooks taken),
-coursepro.switch.
+coursepro.fields (what is collected of people), coursepro.switch.
 """
 
 from collections.abc import Awaitable, Callable

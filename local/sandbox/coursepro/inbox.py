@@ -10,6 +10,8 @@ from starlette.responses import JSONResponse
 from local.sandbox.world import Json, World
 
 USER, COURSE, EVENT, SWITCH = "coursepro.user", "coursepro.customers_course", "coursepro.event", "coursepro.switch"
+FIELDS = "coursepro.fields"
+UNKNOWN_USER = "unknown_user"
 AVAILABILITIES = {"active", "unavailable", "cancelled"}
 BILLING_WORDS = ("bank", "sort_code", "account_number", "iban", "card", "mandate")
 WAITS_FOR_MANDATE = {"availability": "unavailable", "reason": "mandate_pending"}
@@ -47,7 +49,8 @@ def once(world: World, event_id: str, body: bytes, apply: Callable[[World, Json]
             raise UnreadableError("The body must be an object and its event_id that of the header.")
         with world.unit():
             answer = apply(world, event)
-            world.put(EVENT, event_id, {"event_id": event_id, "answer": answer, "content": event})
+            if answer.get("reason") != UNKNOWN_USER:  # that one may be told again, once the user is known
+                world.put(EVENT, event_id, {"event_id": event_id, "answer": answer, "content": event})
     except (UnreadableError, KeyError, TypeError, ValueError) as error:
         return JSONResponse({"error": "unprocessable", "message": f"{type(error).__name__}: {error}"}, 422)
     return JSONResponse(answer)
@@ -67,15 +70,19 @@ def cart_complete(world: World, event: Json) -> Json:
         bought = {**default, "effective_at": event["occurred_at"], "version": 0, **item, **known}
         bought["id"] = bought.pop("membership_id")
         results.append(_apply_course(world, bought))
-    return {"applied": any(results)}
+    return {"applied": any(results), **({"coursepro_id": user["coursepro_id"]} if user else {})}
 
 
 def user_sync(world: World, event: Json) -> Json:
-    """user.updated or membership.status_changed -> {"applied": bool, "reason"?}."""
+    """user.updated, fields.changed or membership.status_changed -> {"applied": bool, "reason"?}."""
     match event["event"]:
         case "user.updated":
-            if _merge_user(world, event["user"], create=False) is None:
-                return {"applied": False, "reason": "unknown_user"}
+            return _update_user(world, event["user"])
+        case "fields.changed":
+            known = world.get(FIELDS, FIELDS) or {"version": 0}
+            if event["version"] <= known["version"]:
+                return {"applied": False, "reason": "older_version"}
+            world.put(FIELDS, FIELDS, {"version": event["version"], "fields": event["fields"]})
             return {"applied": True}
         case "membership.status_changed":
             user = _merge_user(world, event["user"], create=True)
@@ -84,6 +91,19 @@ def user_sync(world: World, event: Json) -> Json:
             return {"applied": True} if any(applied) else {"applied": False, "reason": "older_version"}
         case other:
             raise UnreadableError(f"/user-sync does not take {other!r}.")
+
+
+def _update_user(world: World, fields: Json) -> Json:
+    """Changed details of a user, null for one that is gone; those of an older version than is held change nothing."""
+    known = world.get(USER, fields["user_id"])
+    if known is None:
+        return {"applied": False, "reason": UNKNOWN_USER}
+    if fields.get("version", 0) < known.get("version", 0):
+        return {"applied": False, "reason": "older_version"}
+    user = _merge_user(world, fields, create=False) or {}
+    gone = {name for name, value in fields.items() if value is None}
+    world.put(USER, fields["user_id"], {name: value for name, value in user.items() if name not in gone})
+    return {"applied": True}
 
 
 def _merge_user(world: World, fields: Json, *, create: bool) -> Json | None:

@@ -54,7 +54,9 @@ async def create_user(
     result = await _call(world, config, api_key, "/users", body)
     answer = result["answer"]
     if result["status"] < 300 and isinstance(answer, dict) and answer.get("user_id"):
-        world.put(USER, answer["user_id"], {"coursepro_id": coursepro_id, "user_id": answer["user_id"], **fields})
+        known = world.get(USER, answer["user_id"]) or {}
+        told = {"coursepro_id": coursepro_id, "user_id": answer["user_id"], **fields}
+        world.put(USER, answer["user_id"], {**known, **told})
     return {**result, "coursepro_id": coursepro_id}
 
 
@@ -121,9 +123,31 @@ async def move_course(
         "effective_at": effective_at or world.now().isoformat(),
     }
     result = await _call(world, config, api_key, "/courses/moved", body)
-    if result["status"] < 300 and course:
+    answer = result["answer"]
+    # at another price another membership stands for the course: it arrives as a cart, and the end of this one as news
+    same = not isinstance(answer, dict) or answer.get("membership_id", membership_id) == membership_id
+    if result["status"] < 300 and course and same:
         world.put(COURSE, membership_id, {**course, "course_ref": to_course_ref})
     return result
+
+
+async def map_course(
+    world: World,
+    config: Json,
+    api_key: str,
+    course_ref: str,
+    pricing_option_id: str,
+    centre_id: str,
+    event_id: str | None = None,
+) -> Json:
+    """A course configured in CoursePro is given its price and centre -> POST /course-mappings."""
+    body = {
+        "event_id": event_id,
+        "course_ref": course_ref,
+        "pricing_option_id": pricing_option_id,
+        "centre_id": centre_id,
+    }
+    return await _call(world, config, api_key, "/course-mappings", body)
 
 
 async def post_attendees(
@@ -159,6 +183,7 @@ ACTIONS: dict[str, Callable[..., Awaitable[Any]]] = {
     "cart": cart,
     "cancel_course": _ending("cancelled"),
     "complete_course": _ending("completed"),
+    "map_course": map_course,
     "move_course": move_course,
     "post_attendees": post_attendees,
     "pricing_options": pricing_options,

@@ -25,6 +25,7 @@ from models.tables.booking import Booking, BookingLine, WaitingPlace
 from models.tables.centre import Centre, SettingGroup
 from models.tables.config import tortoise_config
 from models.tables.course import AccessToken, Attendance, ClassSession, Course
+from models.tables.coursepro import CourseMapping, Drift, ProbeRun, ReviewItem, UserSync
 from models.tables.inbox import InboxEvent
 from models.tables.invoice import Allocation, AllocationShare, Invoice, InvoiceItem, Shipment
 from models.tables.job import Job
@@ -182,6 +183,14 @@ async def people() -> None:
             cause=f"payment {number}",
             text="…",
         )
+        await UserSync.create(
+            id=UUID(int=33 + number), user_id=UUID(int=number), told={"first_name": first} if first == "Ann" else {}
+        )
+    record: dict[str, Any] = {"provider": words.Provider.COURSEPRO, "kind": "user"}
+    await ExternalLink.create(id=UUID(int=13), user_id=BEN, external_id="cp_2", **record)
+    asked: dict[str, Any] = {"kind": words.ReviewKind.USER_MATCH, "provider": words.Provider.COURSEPRO}
+    found = {"candidates": [str(ANN), str(BEN)], "given": {"first_name": "A"}, "compared": {}}
+    await ReviewItem.create(id=UUID(int=36), subject="cp_9", evidence=found, **asked)
     await UserField.create(id=UUID(int=30), name="allergy", label="Allergies")
 
 
@@ -205,6 +214,14 @@ async def catalogue() -> None:
         id=UUID(int=53), name="Gold", integration=pricing.Integration.NONE, kind=pricing.MembershipKind.ONGOING
     )
     await PaymentOption.create(id=UUID(int=54), membership_type_id=UUID(int=53), pricing_option_id=UUID(int=50))
+    await CourseMapping.create(
+        id=UUID(int=56), course_ref="SWIM-1", pricing_option_id=UUID(int=50), membership_type_id=UUID(int=53),
+        centre_id=UUID(int=41), verified_at=NOON,
+    )  # fmt: skip
+    await Drift.create(
+        id=UUID(int=57), provider=words.Provider.COURSEPRO, subject_type="Membership", subject_id=UUID(int=61),
+        field="price", ours="2061", theirs="1", cause="cart:1:0", at=NOON,
+    )  # fmt: skip
     await Coverage.create(
         id=UUID(int=55), membership_type_id=UUID(int=53), class_type_id=UUID(int=52), covered_from=at(1)
     )
@@ -335,6 +352,9 @@ async def operations() -> None:
         secret_hash="0" * 64,
         role=words.Role.FRONT_DESK,
         scopes=["a", "b"],
+    )
+    await ProbeRun.create(
+        id=UUID(int=112), probe=words.Probe.BORN_HERE, passed=True, evidence={"membership_id": "64"}, at=NOON
     )
     await ProviderSetting.create(
         id=UUID(int=118),

@@ -15,10 +15,13 @@ ROLES = ("admin", "finance", "desk", "partner", "partner_money", "member")
 # list: how many rows each of the roles above counts; Ann is the member
 COUNTS: dict[str, tuple[int, int, int, int, int, int]] = {
     "users": (2, 2, 2, 2, 2, 1),
+    "reviewItems": (1, 1, 1, 0, 0, 0),
     "memberships": (4, 4, 4, 4, 4, 3),
     "membershipTypes": (1, 1, 1, 1, 1, 1),
     "pricingOptions": (1, 1, 1, 1, 1, 1),
     "centres": (2, 2, 2, 2, 2, 2),
+    "courseMappings": (1, 1, 1, 1, 1, 0),
+    "drifts": (1, 1, 1, 0, 0, 0),
     "courses": (1, 1, 1, 1, 1, 1),
     "bookings": (1, 1, 1, 1, 1, 1),
     "packages": (1, 1, 1, 1, 1, 1),
@@ -30,6 +33,7 @@ COUNTS: dict[str, tuple[int, int, int, int, int, int]] = {
     "jobs": (2, 1, 1, 1, 1, 1),
     "webhookEvents": (1, 0, 0, 0, 0, 0),
     "apiKeys": (1, 0, 0, 0, 0, 0),
+    "probeRuns": (1, 0, 1, 0, 0, 0),
 }
 
 # type and number of a row: who may see it
@@ -39,8 +43,11 @@ ROWS_SEEN: dict[tuple[str, int], set[str]] = {
     ("Membership", 64): set(ROLES) - {"member"},
     ("ExternalLink", 11): set(ROLES),
     ("ExternalLink", 12): set(ROLES) - {"member"},
+    ("ReviewItem", 36): {"admin", "finance", "desk"},
     ("Notification", 21): {"admin", "finance", "desk", "member"},
     ("Notification", 22): {"admin", "finance", "desk"},
+    ("CourseMapping", 56): set(ROLES) - {"member"},
+    ("Drift", 57): {"admin", "finance", "desk"},
     ("Attendance", 90): set(ROLES),
     ("Attendance", 91): set(ROLES) - {"member"},
     ("PackageOffer", 79): set(ROLES),
@@ -150,3 +157,26 @@ def test_hidden_fields_exist_and_may_be_null(ask: Any) -> None:
     for type_name, name in FIELDS:
         declared = ask.schema._schema.type_map[type_name].fields[name]
         assert not str(declared.type).endswith("!"), f"{type_name}.{name} cannot be null"
+
+
+async def test_how_far_the_integration_is_set_up_is_told_to_who_sets_it_up(ask: Any) -> None:
+    query = "{ integrationReadiness { maySyncUsers items { step title state because evidence { name value } } } }"
+    ids = [{"name": "membership_id", "value": "64"}]
+    runs = "{ probeRuns(filter: {probe: [BORN_HERE]}) { nodes { passed evidence { name value } } } }"
+    for viewer in ("finance", "partner", "member"):
+        assert (await ask.result(query, viewer)) == ({"integrationReadiness": None}, [])
+        assert (await ask.data(runs, viewer))["probeRuns"]["nodes"] == []
+    for viewer in ("admin", "desk"):
+        data, errors = await ask.result(query, viewer)
+        assert errors == []
+        told = data["integrationReadiness"]
+        assert (told["maySyncUsers"], len(told["items"])) == (False, 7)
+        assert told["items"][4] == {
+            "step": "BOUGHT_HERE",
+            "title": "A new person buys a course here, and CoursePro is told",
+            "state": "DONE",
+            "because": "R80",
+            "evidence": [{"name": "at", "value": "2026-01-05T12:00:00+00:00"}, *ids],
+        }
+        kept = {"passed": True, "evidence": ids}
+        assert (await ask.data(runs, viewer))["probeRuns"]["nodes"] == [kept]

@@ -5,6 +5,8 @@ from uuid import UUID
 
 import pytest
 
+from models.rules import pricing
+from models.tables.membership import MembershipType, PaymentOption
 from models.tables.pricing import PricingOption
 from resolvers.reads.ids import encode
 
@@ -223,6 +225,47 @@ async def test_price_at_says_where_it_was_found(ask: Any) -> None:
     assert await ask.walk(query, **asked) == '{"data":{"priceAt":{"price":{"amount":"20.00"},"level":"BASE"}}}'
     asked["c"] = gid("Centre", 999)
     assert await ask.walk(query, **asked) == '{"data":{"priceAt":null}}'
+
+
+async def test_the_mapping_sheet_is_for_those_who_map(ask: Any) -> None:
+    """R31; no cell of the CSV begins a formula."""
+    given: dict[str, Any] = {
+        "integration": pricing.Integration.COURSEPRO_COURSE,
+        "kind": pricing.MembershipKind.ONGOING,
+    }
+    lessons = await MembershipType.create(id=UUID(int=58), name='=HYPERLINK("x", 1)', **given)
+    offered = await PaymentOption.create(
+        id=UUID(int=59), membership_type_id=lessons.id, pricing_option_id=UUID(int=50), coursepro=True
+    )
+    query = (
+        "query($t: ID) { mappingSheet(membershipTypeId: $t) { membershipType pricingOptionRef pricingOption frequency"
+        " prices { centre level price { amount } } } mappingSheetCsv(membershipTypeId: $t) }"
+    )
+    first = "membership_type_id,membership_type,kind,pricing_option_id,pricing_option,frequency,"
+    first += "centre_id,centre,price,currency,level\r\n"
+    try:
+        for viewer in ("desk", "partner"):
+            data, errors = await ask.result(query, viewer)
+            assert errors == []
+            assert data["mappingSheet"] == [
+                {
+                    "membershipType": '=HYPERLINK("x", 1)',
+                    "pricingOptionRef": str(UUID(int=50)),
+                    "pricingOption": "Swimming",
+                    "frequency": "RECURRING",
+                    "prices": [{"centre": "North", "level": "SETTING_GROUP", "price": {"amount": "18.50"}}],
+                }
+            ]
+            assert data["mappingSheetCsv"] == first + (
+                f'{UUID(int=58)},"\'=HYPERLINK(""x"", 1)",ONGOING,{UUID(int=50)},Swimming,RECURRING,'
+                f"{UUID(int=41)},North,18.50,GBP,SETTING_GROUP\r\n"
+            )
+        for viewer, only in (("member", None), ("desk", gid("MembershipType", 53)), ("desk", gid("Centre", 41))):
+            data, errors = await ask.result(query, viewer, t=only)
+            assert (data, errors) == ({"mappingSheet": [], "mappingSheetCsv": first}, [])
+    finally:
+        await offered.delete()
+        await lessons.delete()
 
 
 async def test_booking_quotes_tell_every_way_of_paying(ask: Any) -> None:
