@@ -80,7 +80,14 @@ WORDS: dict[type[StrEnum], tuple[str, str, tuple[str, ...]]] = {
     ReviewKind: (
         "ReviewKind",
         "What a person is asked.",
-        ("Whose record it is.", "What becomes of money that came too late."),
+        (
+            "Whose record it is.",
+            "What becomes of money that came too late.",
+            "Whose subscription it is.",
+            "Whose record in the practice system it is.",
+            "What became of a payment or refund whose provider does not tell.",
+            "Why what was received is not what was allocated, refunded, credited and held.",
+        ),
     ),
     ReviewState: (
         "ReviewState",
@@ -250,6 +257,8 @@ WORDS: dict[type[StrEnum], tuple[str, str, tuple[str, ...]]] = {
             "Failed.",
             "Stopped before it was taken.",
             "Taken back by the payer's bank.",
+            "Part of what another payment asks for, or the next one will.",
+            "Nobody asks for it any more.",
         ),
     ),
     RefundStatus: (

@@ -1,5 +1,6 @@
 from tortoise import migrations
 from tortoise.migrations import operations as ops
+from models.tables.adding import AddFilled
 from models.rules.booking import SettledBy
 from models.rules.returns import CancellationPolicy, DeletionPolicy
 from models.rules.states import PaymentPurpose, Provider, RefundStatus, WaitingState
@@ -104,7 +105,7 @@ class Migration(migrations.Migration):
             options={'table': 'waiting_place', 'app': 'models', 'constraints': [CheckConstraint(check="state IN ('WAITING', 'OFFERED', 'TAKEN', 'LAPSED', 'LEFT')", name='waiting_place_state_known'), CheckConstraint(check="state <> 'OFFERED' OR offered_until IS NOT NULL", name='waiting_place_offer_ends'), UniqueConstraint(fields=('course_id', 'user_id'), name='waiting_place_once', condition="state IN ('WAITING', 'OFFERED')")], 'indexes': [Index(fields=['course_id', 'state', 'id']), Index(fields=['user_id', 'id'])], 'pk_attr': 'id', 'table_description': "One person's place on a course's waiting list, first come first served; an offer holds a place until it ends."},
             bases=['Row'],
         ),
-        ops.AddField(
+        AddFilled(
             model_name='Booking',
             name='carried',
             field=fields.BigIntField(default=0),
@@ -127,27 +128,27 @@ class Migration(migrations.Migration):
             model_name='Booking',
             constraint=CheckConstraint(check='carried = 0 OR moved_from_id IS NOT NULL', name='booking_carries_from_somewhere'),
         ),
-        ops.AddField(
+        AddFilled(
             model_name='Course',
             name='notice_hours',
             field=fields.IntField(default=0),
         ),
-        ops.AddField(
+        AddFilled(
             model_name='Course',
             name='offer_hours',
             field=fields.IntField(default=24),
         ),
-        ops.AddField(
+        AddFilled(
             model_name='Course',
             name='on_cancellation',
             field=fields.CharEnumField(default=CancellationPolicy.FUTURE_CLASSES, description='FUTURE_CLASSES: FUTURE_CLASSES\nEVERYTHING: EVERYTHING\nNOTHING: NOTHING', enum_type=CancellationPolicy, max_length=24),
         ),
-        ops.AddField(
+        AddFilled(
             model_name='Course',
             name='on_deletion',
             field=fields.CharEnumField(default=DeletionPolicy.AS_PRICED, description='AS_PRICED: AS_PRICED\nITS_SHARE: ITS_SHARE\nNOTHING: NOTHING', enum_type=DeletionPolicy, max_length=24),
         ),
-        ops.AddField(
+        AddFilled(
             model_name='Course',
             name='package_joins_late',
             field=fields.BooleanField(default=False),

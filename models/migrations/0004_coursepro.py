@@ -1,5 +1,6 @@
 from tortoise import migrations
 from tortoise.migrations import operations as ops
+from models.tables.adding import AddFilled
 from models.rules.states import Probe, Provider, ReviewKind, ReviewState
 from models.tables.row import new_id
 from orjson import loads
@@ -119,12 +120,12 @@ class Migration(migrations.Migration):
             options={'table': 'user_sync', 'app': 'models', 'pk_attr': 'id', 'table_description': 'What the course system was last told of a linked user; what differs from the record now is still to be told.'},
             bases=['Row'],
         ),
-        ops.AddField(
+        AddFilled(
             model_name='Centre',
             name='minutes_after',
             field=fields.IntField(default=30),
         ),
-        ops.AddField(
+        AddFilled(
             model_name='Centre',
             name='minutes_before',
             field=fields.IntField(default=30),

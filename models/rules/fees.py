@@ -2,10 +2,19 @@
 
 from collections.abc import Iterable, Iterator
 from datetime import date, timedelta
+from enum import StrEnum
 
 from models.rules.calendar import Days, period_on, periods_begun
 from models.rules.lifecycle import Cause, Status, stops_payments
 from models.rules.pricing import FREQUENCY, Frequency, MembershipKind
+
+
+class FirstPeriod(StrEnum):
+    """What a period shorter than a month costs, at the beginning where periods begin on a set day: all, or its days."""
+
+    FULL = "FULL"
+    PRO_RATA = "PRO_RATA"
+
 
 NEVER = date.max
 AHEAD = timedelta(days=31)  # how long before its period begins a fee may be prepared

@@ -82,7 +82,10 @@ class PaymentPurpose(StrEnum):
 
 
 class PaymentStatus(StrEnum):
-    """DUE: not sent yet. SUBMITTED: with the provider. UNKNOWN: the answer was lost, the janitor will ask."""
+    """DUE: not sent yet. SUBMITTED: with the provider. UNKNOWN: the answer was lost, the janitor will ask.
+
+    CARRIED: another payment asks for its amount, or the next one will. WRITTEN_OFF: nobody asks for it any more.
+    """
 
     DUE = "DUE"
     SUBMITTED = "SUBMITTED"
@@ -92,6 +95,8 @@ class PaymentStatus(StrEnum):
     FAILED = "FAILED"
     CANCELLED = "CANCELLED"
     CHARGED_BACK = "CHARGED_BACK"
+    CARRIED = "CARRIED"
+    WRITTEN_OFF = "WRITTEN_OFF"
 
 
 class PaymentOutcome(StrEnum):
@@ -195,10 +200,14 @@ class MandateStatus(StrEnum):
 
 
 class ReviewKind(StrEnum):
-    """What a person is asked: who a record belongs to, or what becomes of money that came too late."""
+    """What a person is asked: who a record belongs to, what becomes of money that came too late, why books differ."""
 
     USER_MATCH = "USER_MATCH"
     REFUND_REVIEW = "REFUND_REVIEW"
+    SUBSCRIPTION_MATCH = "SUBSCRIPTION_MATCH"
+    PATIENT_MATCH = "PATIENT_MATCH"
+    OUTCOME_UNKNOWN = "OUTCOME_UNKNOWN"
+    MONEY_BREAK = "MONEY_BREAK"
 
 
 class ReviewState(StrEnum):
@@ -280,3 +289,36 @@ class KeyPurpose(StrEnum):
     API = "API"
     COURSEPRO = "COURSEPRO"
     GATE = "GATE"
+
+
+class ShipmentKind(StrEnum):
+    """What is shipped: the invoice itself, or what corrects one that was shipped."""
+
+    INVOICE = "INVOICE"
+    VOID = "VOID"
+    CREDIT_NOTE = "CREDIT_NOTE"
+
+
+class CorrectionCause(StrEnum):
+    """What changed after an invoice was billed off."""
+
+    ATTENDANCE_CHANGED = "ATTENDANCE_CHANGED"
+    REFUNDED = "REFUNDED"
+    PAYMENT_LOST = "PAYMENT_LOST"
+    INVOICE_CHANGED = "INVOICE_CHANGED"
+
+
+class Proposal(StrEnum):
+    """How what was shipped can be put right."""
+
+    VOID_AND_REISSUE = "VOID_AND_REISSUE"
+    CREDIT_NOTE = "CREDIT_NOTE"
+
+
+class CorrectionState(StrEnum):
+    """OPEN until a person decides; APPLIED or DISMISSED by one; DROPPED where the change was undone by itself."""
+
+    OPEN = "OPEN"
+    APPLIED = "APPLIED"
+    DISMISSED = "DISMISSED"
+    DROPPED = "DROPPED"

@@ -19,6 +19,7 @@ MODULES = [
         "inbox",
         "invoice",
         "job",
+        "ledger",
         "membership",
         "notification",
         "package",

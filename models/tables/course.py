@@ -76,7 +76,10 @@ class ClassSession(Row):
 
 
 class Attendance(Row):
-    """A person expected at, or seen in, a class session, marked as the system that owns the class marked it."""
+    """A person expected at, or seen in, a class session, marked as the system that owns the class marked it.
+
+    `paid_by` is the invoice a person chose for it, where several could pay for it (R91).
+    """
 
     class_session_id: UUID
     class_session = belongs_to("ClassSession", "attendances")
@@ -89,6 +92,8 @@ class Attendance(Row):
     mark: Mark = choice(Mark, default=Mark.BOOKED)
     source: AttendanceSource = choice(AttendanceSource)
     invoiced_elsewhere = fields.BooleanField(default=False)
+    paid_by_id: UUID | None
+    paid_by = belongs_to("Invoice", "chosen_for", null=True)
 
     class Meta:
         table = "attendance"

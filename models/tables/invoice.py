@@ -5,14 +5,24 @@ from uuid import UUID
 from tortoise import fields
 
 from models.rules.invoicing import Kind
-from models.rules.states import InvoiceStatus, Provider, ShipmentState
+from models.rules.states import (
+    CorrectionCause,
+    CorrectionState,
+    InvoiceStatus,
+    Proposal,
+    Provider,
+    ShipmentKind,
+    ShipmentState,
+)
 from models.tables.row import Row, belongs_to, check, choice, document, minor_units, one_of, unique
 
 
 class Invoice(Row):
     """A mirrored invoice. Its period is its lines' [period_start, period_end), never the invoice's own look-back (R95).
 
-    `hold` says why it is not billed off yet; once billed off its last allocation is frozen.
+    `hold` says why it is not billed off yet; once billed off its last allocation is frozen. `amount_refunded` is what
+    went back of it in money, `credited` what it left the customer as credit, `credit_used` what earlier credit paid of
+    `total`, in which `tax` stands and from which `discount` is off.
     """
 
     provider: Provider = choice(Provider)
@@ -28,6 +38,11 @@ class Invoice(Row):
     currency = fields.CharField(max_length=3)
     amount_paid: int = minor_units()
     amount_refunded: int = minor_units(default=0)
+    total: int = minor_units(default=0)
+    tax: int = minor_units(default=0)
+    discount: int = minor_units(default=0)
+    credit_used: int = minor_units(default=0)
+    credited: int = minor_units(default=0)
     period_start = fields.DatetimeField()
     period_end = fields.DatetimeField()
     hold = fields.CharField(max_length=40, null=True)
@@ -100,11 +115,46 @@ class AllocationShare(Row):
         )
 
 
+class Correction(Row):
+    """What changed at an invoice after it was billed off, and the change proposed for it; a person applies it.
+
+    `change` holds what was and what is; `amount` is what a credit note gives back, empty where it is voided and issued
+    anew.
+    """
+
+    invoice_id: UUID
+    invoice = belongs_to("Invoice", "corrections")
+    cause: CorrectionCause = choice(CorrectionCause)
+    proposal: Proposal = choice(Proposal)
+    state: CorrectionState = choice(CorrectionState, default=CorrectionState.OPEN)
+    amount: int | None = minor_units(null=True)
+    change = document(default=dict)
+    answer = fields.CharField(max_length=255, null=True)
+
+    class Meta:
+        table = "correction"
+        constraints = (
+            one_of("correction", "cause", CorrectionCause),
+            one_of("correction", "proposal", Proposal),
+            one_of("correction", "state", CorrectionState),
+            check("correction_amount_positive", "amount > 0"),
+            check("correction_credit_note_has_amount", "(proposal = 'CREDIT_NOTE') = (amount IS NOT NULL)"),
+            unique("correction_open_once", "invoice_id", "cause", where="state = 'OPEN'"),
+        )
+        indexes = (("state", "id"), ("invoice_id", "id"))
+
+
 class Shipment(Row):
-    """One invoice's journey to one system; `reference` is ours, stands in what is sent and finds it again."""
+    """A document's journey to one system; `reference` is ours, stands in what is sent and finds it again.
+
+    An invoice ships once to each system; what a correction ships names it.
+    """
 
     invoice_id: UUID
     invoice = belongs_to("Invoice", "shipments")
+    correction_id: UUID | None
+    correction = belongs_to("Correction", "shipments", null=True)
+    kind: ShipmentKind = choice(ShipmentKind, default=ShipmentKind.INVOICE)
     system: Provider = choice(Provider)
     state: ShipmentState = choice(ShipmentState, default=ShipmentState.PENDING)
     reference = fields.CharField(max_length=120)
@@ -119,6 +169,9 @@ class Shipment(Row):
             check(
                 "shipment_shipped_has_id", "(state = 'SHIPPED') = (external_id IS NOT NULL AND shipped_at IS NOT NULL)"
             ),
-            unique("shipment_once", "invoice_id", "system"),
+            one_of("shipment", "kind", ShipmentKind),
+            check("shipment_corrects_or_bills", "kind = 'INVOICE' OR correction_id IS NOT NULL"),
+            unique("shipment_once", "invoice_id", "system", where="correction_id IS NULL"),
+            unique("shipment_of_correction_once", "correction_id", "system", "kind"),
             unique("shipment_reference_once", "system", "reference"),
         )

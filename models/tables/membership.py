@@ -115,7 +115,9 @@ class Membership(Row):
 
     One that took over from another when its course was moved owes fees from `fees_from` on, not for what was paid.
 
-    `amount` is the agreed fee; empty where the card provider keeps the price of the subscription.
+    `amount` is the agreed fee; empty where the card provider keeps the price of the subscription. `next_fee_on` is the
+    first day of the next period to be asked for, None where none is; `billing_day` the day of the month its periods
+    begin on, None for its anniversary.
     """
 
     user_id: UUID
@@ -139,6 +141,8 @@ class Membership(Row):
     moved_from_id: UUID | None
     moved_from = belongs_to("Membership", "moved_to", null=True, single=True)
     fees_from = fields.DateField(null=True)
+    next_fee_on = fields.DateField(null=True)
+    billing_day = fields.IntField(null=True)
     version = fields.IntField(default=1)
 
     class Meta:
@@ -147,12 +151,16 @@ class Membership(Row):
             one_of("membership", "status", Status),
             check("membership_amount_not_negative", "amount >= 0"),
             check("membership_days_in_order", "ends_on IS NULL OR starts_on <= ends_on"),
+            check("membership_billing_day_known", "billing_day BETWEEN 1 AND 31"),
         )
-        indexes = (("user_id", "id"), ("status", "id"))
+        indexes = (("user_id", "id"), ("status", "id"), ("next_fee_on", "id"), ("updated_at", "id"))
 
 
 class Subscription(Row):
-    """A card subscription mirrored from its provider; whose it is stays empty until it is sure (R82-R92)."""
+    """A card subscription mirrored from its provider; whose it is stays empty until it is sure (R82-R92).
+
+    It pays for the classes of `beneficiary`, a parent's child perhaps, else of the user themselves (R92).
+    """
 
     provider: Provider = choice(Provider)
     external_id = fields.CharField(max_length=255)
@@ -161,6 +169,8 @@ class Subscription(Row):
     status: SubscriptionStatus = choice(SubscriptionStatus)
     user_id: UUID | None
     user = belongs_to("User", "subscriptions", null=True)
+    beneficiary_id: UUID | None
+    beneficiary = belongs_to("User", "subscriptions_for", null=True)
     membership_id: UUID | None
     membership = belongs_to("Membership", "subscription", null=True, single=True)
 

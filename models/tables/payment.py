@@ -12,7 +12,9 @@ class Payment(Row):
     """One obligation, collected at most once.
 
     `key` is the idempotency key sent to the provider, stored before the call; `generation` rises only when the
-    provider surely never executed the earlier one. `reference` is the provider's id of the collection.
+    provider surely never executed the earlier one. `reference` is the provider's id of the collection. `asks` counts
+    how often the provider was asked what became of it; `retry_on` is the day it is asked for again. One that is
+    CARRIED is part of the amount of the payment `carried_by`, or of the next one where there is none yet.
     """
 
     user_id: UUID
@@ -31,11 +33,15 @@ class Payment(Row):
     currency = fields.CharField(max_length=3)
     status: PaymentStatus = choice(PaymentStatus, default=PaymentStatus.DUE)
     due_on = fields.DateField()
+    retry_on = fields.DateField(null=True)
+    carried_by_id: UUID | None
+    carried_by = belongs_to("Payment", "carries", null=True)
     period_start = fields.DateField(null=True)
     key = fields.CharField(max_length=120, unique=True)
     generation = fields.IntField(default=1)
     reference = fields.CharField(max_length=255, null=True)
     attempts = fields.IntField(default=0)
+    asks = fields.IntField(default=0)
     failure = fields.CharField(max_length=60, null=True)
     will_retry = fields.BooleanField(default=False)
 
@@ -53,15 +59,16 @@ class Payment(Row):
                 " AND (purpose = 'PACKAGE') = (package_id IS NOT NULL)",
             ),
             unique("payment_reference_once", "provider", "reference"),
+            check("payment_carried_is_carried", "carried_by_id IS NULL OR status = 'CARRIED'"),
             unique("payment_fee_once_per_period", "membership_id", "period_start", where="status <> 'CANCELLED'"),
         )
-        indexes = (("user_id", "id"), ("status", "due_on"))
+        indexes = (("user_id", "id"), ("status", "due_on"), ("membership_id", "id"), ("retry_on",))
 
 
 class Refund(Row):
     """Money to give back of one payment, at most once; all refunds of a payment never exceed what was received.
 
-    `key`, `generation`, `reference` and `attempts` are as a payment's.
+    `key`, `generation`, `reference`, `attempts` and `asks` are as a payment's.
     """
 
     payment_id: UUID
@@ -77,6 +84,7 @@ class Refund(Row):
     generation = fields.IntField(default=1)
     reference = fields.CharField(max_length=255, null=True)
     attempts = fields.IntField(default=0)
+    asks = fields.IntField(default=0)
     failure = fields.CharField(max_length=60, null=True)
 
     class Meta:

@@ -4,6 +4,9 @@ from uuid import UUID
 
 from tortoise import fields
 
+from models.rules.dunning import SuspendOn
+from models.rules.fees import FirstPeriod
+from models.rules.lifecycle import WhileSuspended
 from models.rules.states import KeyPurpose, Provider, Role
 from models.tables.row import Row, belongs_to, check, choice, document, one_of
 
@@ -57,4 +60,34 @@ class SandboxClock(Row):
         constraints = (
             check("sandbox_clock_is_one", "single"),
             check("sandbox_clock_only_forward", "ahead_seconds >= 0"),
+        )
+
+
+class BillingPolicy(Row):
+    """How fees are asked for and what follows a failure; one row at most, the defaults where there is none.
+
+    `retry_after_days` holds the working days to wait after the first, second and each further failure; `ahead_days` is
+    how many working days before its day a fee is prepared; `billing_day` the day of the month new memberships are
+    charged on, None for their anniversary; `grace_hours` the time for late marks before an invoice is billed off.
+    """
+
+    single = fields.BooleanField(default=True, unique=True)
+    suspend_on: SuspendOn = choice(SuspendOn, default=SuspendOn.FIRST_FAILURE)
+    while_suspended: WhileSuspended = choice(WhileSuspended, default=WhileSuspended.HOLD)
+    retry_after_days = document()
+    ahead_days = fields.IntField(default=10)
+    billing_day = fields.IntField(null=True)
+    first_period: FirstPeriod = choice(FirstPeriod, default=FirstPeriod.FULL)
+    grace_hours = fields.IntField(default=0)
+
+    class Meta:
+        table = "billing_policy"
+        constraints = (
+            check("billing_policy_is_one", "single"),
+            one_of("billing_policy", "suspend_on", SuspendOn),
+            one_of("billing_policy", "while_suspended", WhileSuspended),
+            one_of("billing_policy", "first_period", FirstPeriod),
+            check("billing_policy_ahead", "ahead_days BETWEEN 0 AND 60"),
+            check("billing_policy_day_known", "billing_day BETWEEN 1 AND 31"),
+            check("billing_policy_grace", "grace_hours BETWEEN 0 AND 720"),
         )

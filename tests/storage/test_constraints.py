@@ -24,6 +24,10 @@ UNIQUES = {each.name: (table, each) for table, each in DECLARED if isinstance(ea
 BROKEN: dict[str, dict[str, Any]] = {
     "access_token_in_order": {"valid_until": NOON},
     "api_key_member_has_user": {"role": "MEMBER"},
+    "billing_policy_ahead": {"ahead_days": 61},
+    "billing_policy_day_known": {"billing_day": 32},
+    "billing_policy_grace": {"grace_hours": -1},
+    "billing_policy_is_one": {"single": False},
     "booking_charge_not_negative": {"charge": -1},
     "booking_carried_within_charge": {"charge": 1, "carried": 2, "moved_from_id": OWN},
     "booking_carries_from_somewhere": {"charge": 1, "carried": 1},
@@ -31,6 +35,8 @@ BROKEN: dict[str, dict[str, Any]] = {
     "booking_credits_not_negative": {"credits": -1},
     "centre_minutes_not_negative": {"minutes_before": -1},
     "class_session_in_order": {"ends_at": NOON},
+    "correction_amount_positive": {"proposal": "CREDIT_NOTE", "amount": 0},
+    "correction_credit_note_has_amount": {"amount": 1},
     "course_capacity_positive": {"capacity": 0},
     "course_notice_not_negative": {"notice_hours": -1},
     "course_offer_lasts": {"offer_hours": 0},
@@ -39,7 +45,12 @@ BROKEN: dict[str, dict[str, Any]] = {
     "invoice_period_in_order": {"period_end": NOON},
     "invoice_refund_within_paid": {"amount_paid": 100, "amount_refunded": 101},
     "job_leased_has_lease": {"state": "LEASED"},
+    "ledger_entry_about_one": {"invoice_id": OWN},
+    "ledger_entry_amount_positive": {"amount": 0},
+    "ledger_entry_between_two": {"credit": "CASH"},
+    "ledger_entry_refund_of_payment": {"payment_id": None, "invoice_id": OWN, "refund_id": OWN},
     "membership_amount_not_negative": {"amount": -1},
+    "membership_billing_day_known": {"billing_day": 0},
     "membership_days_in_order": {"ends_on": NOON.date() - timedelta(days=1)},
     "membership_type_product_has_centre": {"product": "prod_1"},
     "membership_type_grants_credits": {"credits_per_period": 0},
@@ -52,6 +63,7 @@ BROKEN: dict[str, dict[str, Any]] = {
     "package_one_binding": {"class_type_id": OWN, "course_id": OWN},
     "package_period_of_membership": {"period_start": NOON.date()},
     "payment_amount_positive": {"amount": 0},
+    "payment_carried_is_carried": {"carried_by_id": OWN},
     "payment_is_for_one_thing": {"purpose": "BOOKING"},
     "price_override_amount_not_negative": {"amount": -1},
     "price_override_days_in_order": {"effective_from": NOON.date(), "effective_until": NOON.date()},
@@ -60,6 +72,8 @@ BROKEN: dict[str, dict[str, Any]] = {
     "pricing_option_amount_not_negative": {"amount": -1},
     "sandbox_clock_is_one": {"single": False},
     "sandbox_clock_only_forward": {"ahead_seconds": -1},
+    "shipment_corrects_or_bills": {"kind": "VOID"},
+    "shipment_kind_known": {"kind": "NONSENSE", "correction_id": OWN},
     "shipment_shipped_has_id": {"state": "SHIPPED"},
     "refund_amount_positive": {"amount": 0},
     "user_account_version_rises": {"version": 0},
@@ -79,6 +93,7 @@ UNDER: dict[str, dict[str, Any]] = {
     "payment_reference_once": {"reference": "PM1"},
     "package_once_per_period": {"membership_id": OWN, "period_start": date(2026, 1, 1)},
     "refund_reference_once": {"reference": "RF1"},
+    "shipment_of_correction_once": {"correction_id": OWN},
     "price_override_once_per_centre": {"effective_from": date(2026, 1, 1)},
     "price_override_once_per_group": {
         "effective_from": date(2026, 1, 1), "setting_group_id": OWN, "centre_id": None,
@@ -89,6 +104,7 @@ OUT: dict[str, dict[str, Any]] = {
     "access_token_live_once": {"revoked_at": NOON},
     "allocation_one_current": {"current": False},
     "booking_live_once": {"status": "RELEASED"},
+    "correction_open_once": {"state": "APPLIED"},
     "coverage_open_once": {"covered_until": LATER},
     "credit_entry_draw_once": {"reverses_id": OWN},
     "external_link_once": {"state": "UNLINKED"},
@@ -98,6 +114,7 @@ OUT: dict[str, dict[str, Any]] = {
     "price_override_open_once_per_centre": {"effective_from": date(2026, 1, 1)},
     "price_override_open_once_per_group": {"effective_from": date(2026, 1, 1)},
     "review_item_open_once": {"state": "SETTLED"},
+    "shipment_once": {"correction_id": OWN},
     "waiting_place_once": {"state": "LEFT"},
 }
 
@@ -243,8 +260,17 @@ async def test_what_is_referred_to_exists_and_stays(table: str, rows: Rows) -> N
 def _beside(table: str, column: str) -> dict[str, Any]:
     """What a row needs so that nothing but its reference matters."""
     beside: dict[tuple[str, str], dict[str, Any]] = {
+        ("ledger_entry", "invoice_id"): {"payment_id": None},
+        ("payment", "carried_by_id"): {"status": "CARRIED"},
         ("payment", "booking_id"): {"purpose": "BOOKING", "membership_id": None},
         ("payment", "package_id"): {"purpose": "PACKAGE", "membership_id": None},
         ("price_override", "setting_group_id"): {"centre_id": None},
     }
     return beside.get((table, column), {})
+
+
+@pytest.mark.parametrize("change", ["UPDATE ledger_entry SET amount = amount + 1", "DELETE FROM ledger_entry"])
+async def test_the_books_are_only_added_to(rows: Rows, change: str) -> None:
+    await rows.put("ledger_entry")
+    with pytest.raises(asyncpg.RestrictViolationError, match="never changed"):
+        await rows.connection.execute(change)

@@ -30,6 +30,15 @@ _WAITING = """
 SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'
 AND now() - query_start > interval '700 milliseconds'
 """
+_A_CENTRE = """
+INSERT INTO centre (id, created_at, updated_at, name, zone, currency)
+VALUES (gen_random_uuid(), now(), now(), 'North', 'Europe/London', 'GBP')
+"""
+_AN_INVOICE = """
+INSERT INTO invoice (id, created_at, updated_at, provider, external_id, status, currency, amount_paid, amount_refunded,
+  period_start, period_end)
+VALUES (gen_random_uuid(), now(), now(), 'STRIPE', 'in_1', 'PAID', 'GBP', 5000, 0, now(), now() + interval '7 days')
+"""
 
 
 async def run(*words: str, database_url: str = "", folder: Path = ROOT) -> tuple[int, str]:
@@ -97,6 +106,28 @@ def copy(tmp_path: Path) -> Path:
     shutil.copy(ROOT / "app.py", tmp_path)
     shutil.copytree(ROOT / "models", tmp_path / "models", ignore=shutil.ignore_patterns("__pycache__"))
     return tmp_path
+
+
+async def test_rows_that_are_there_take_the_defaults_of_columns_that_come(copy: Path, empty_database_url: str) -> None:
+    later = {path: path.read_text() for path in (copy / "models" / "migrations").glob("0*.py") if path.stem > "0003"}
+    for path in later:
+        path.unlink()
+    assert await run("migrate", database_url=empty_database_url, folder=copy) == (0, "")
+    connection = await asyncpg.connect(empty_database_url)
+    try:
+        await connection.execute(_A_CENTRE)
+        await connection.execute(_AN_INVOICE)
+        for path, text in later.items():
+            path.write_text(text)
+        assert await run("migrate", database_url=empty_database_url, folder=copy) == (0, "")
+        assert tuple(await connection.fetchrow("SELECT minutes_before, minutes_after FROM centre")) == (30, 30)
+        assert tuple(await connection.fetchrow("SELECT total, tax, discount FROM invoice")) == (0, 0, 0)
+        left: str = (
+            "SELECT count(*) FROM information_schema.columns WHERE table_name = 'invoice' AND column_default <> ''"
+        )
+        assert await connection.fetchval(left) == 0
+    finally:
+        await connection.close()
 
 
 async def test_the_check_passes_here() -> None:
