@@ -4,7 +4,7 @@ import asyncio
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from itertools import count
 from pathlib import Path
@@ -15,6 +15,7 @@ import redis
 from cryptography.fernet import Fernet
 
 from local.servers import Pair, throwaway
+from models.tables.config import opened
 
 ROOT = Path(__file__).resolve().parent.parent
 TEMPLATE = "migrated"
@@ -64,6 +65,19 @@ def database_url(servers: Pair, migrated_template: str) -> Iterator[str]:
     administer(servers, f"CREATE DATABASE {name} TEMPLATE {migrated_template} OWNER dueflow STRATEGY FILE_COPY")
     yield servers.named(name)
     administer(servers, f"DROP DATABASE {name} WITH (FORCE)")
+
+
+@pytest.fixture(scope="module")
+async def database(database_url: str) -> AsyncIterator[None]:
+    """Tortoise, open on the module's database."""
+    async with opened(f"{database_url}?minsize=1&maxsize=8"):
+        yield
+
+
+@pytest.fixture
+async def loop(database: None) -> asyncio.AbstractEventLoop:
+    """The loop the module's database is open in, for examples Hypothesis makes."""
+    return asyncio.get_running_loop()
 
 
 @pytest.fixture

@@ -1,7 +1,6 @@
 """Courses sold at our prices: mapped, bought in carts, paid once or monthly, moved without a second fee, and told."""
 
 import asyncio
-from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Any
 from uuid import UUID
@@ -14,17 +13,14 @@ from models.actions import (
     catalogue_changes,
     course_feed,
     links,
-    mappings,
     memberships,
     packages,
     payments,
-    settings,
     users,
 )
 from models.actions.carts import Item
-from models.actions.vault import Vault
 from models.rules.lifecycle import Cause, Status
-from models.rules.pricing import Frequency, Integration, Level, MembershipKind, OptionType
+from models.rules.pricing import Integration, OptionType
 from models.rules.refusals import Code
 from models.rules.states import (
     LinkState,
@@ -35,12 +31,10 @@ from models.rules.states import (
     Provider,
     UserState,
 )
-from models.tables.centre import Centre
-from models.tables.coursepro import CourseMapping, Drift, UserSync
-from models.tables.membership import Coverage, Mandate, Membership, MembershipType
+from models.tables.coursepro import Drift, UserSync
+from models.tables.membership import Coverage, Mandate, Membership
 from models.tables.package import Package
 from models.tables.payment import Payment
-from models.tables.pricing import PricingOption
 from models.tables.row import new_id
 from models.tables.user import ExternalLink, User, UserField
 from tests.build import (
@@ -57,60 +51,9 @@ from tests.build import (
     nothing_written,
     refused,
 )
+from tests.sold import FIXED_TERM, ONGOING, SESSIONS, TODAY, WHO, a_bought, a_sold, a_type, buy
 
 pytestmark = pytest.mark.usefixtures("database")
-WHO: dict[str, Any] = {"acting": BY, "at": NOW}
-TODAY = NOW.date()
-ONGOING, FIXED_TERM, SESSIONS = MembershipKind
-RECURRING, FIXED = Frequency
-
-
-@dataclass(slots=True)
-class Sold:
-    """A course on sale: its reference there, and what stands behind it here."""
-
-    ref: str
-    kind: MembershipType
-    option: PricingOption
-    centre: Centre
-
-    def item(self, starts_on: date = TODAY, **said: Any) -> Item:
-        return Item(self.option.id, self.ref, starts_on, said)
-
-
-async def a_type(kind: MembershipKind, amount: int) -> tuple[MembershipType, PricingOption]:
-    option = await an_option(amount, frequency=RECURRING if kind is ONGOING else FIXED)
-    row = await catalogue.create_membership_type(
-        name=a_name("Swimming"),
-        integration=Integration.COURSEPRO_COURSE,
-        kind=kind,
-        pricing_option_ids=[option.id],
-        sessions=5 if kind is SESSIONS else None,
-        **WHO,
-    )
-    return row, option
-
-
-async def a_sold(kind: MembershipKind = ONGOING, amount: int = 32_00, centre: Centre | None = None) -> Sold:
-    row, option = await a_type(kind, amount)
-    centre = centre or await a_centre()
-    mapping = await mappings.map_course(
-        course_ref=a_name("SWIM"), pricing_option_id=option.id, centre_id=centre.id, **WHO
-    )
-    return Sold(mapping.course_ref, row, option, centre)
-
-
-async def buy(user: User, *sold: Sold, at: datetime = NOW, **options: Any) -> list[Membership]:
-    given: dict[str, Any] = {"cart_id": a_name("cart"), "user_id": user.id, "items": [each.item() for each in sold]}
-    return await carts.take_cart(**{**given, **options}, acting=BY, at=at)
-
-
-async def a_bought(sold: Sold | None = None, user: User | None = None) -> tuple[Membership, Sold]:
-    """An active membership of a course, paid by direct debit."""
-    user, sold = user or await a_user(), sold or await a_sold()
-    await a_mandate(user)
-    (membership,) = await buy(user, sold)
-    return await Membership.get(id=membership.id), sold
 
 
 # -- the catalogue ----------------------------------------------------------------------------------------------------
@@ -168,64 +111,6 @@ async def test_what_is_on_sale_is_changed_within_its_rules() -> None:
         await catalogue_changes.update_membership_type(
             membership_type_id=sold.kind.id, integration=Integration.NONE, **WHO
         )
-
-
-async def test_the_sheet_has_ids_names_and_the_price_at_each_centre() -> None:
-    """R26, R31: a centre of another currency sells nothing at the option."""
-    sold = await a_sold()
-    euro, dear = await a_centre("EUR"), await a_centre()
-    await catalogue.set_price_override(pricing_option_id=sold.option.id, centre_id=dear.id, amount=36_00, **WHO)
-    (line,) = await mappings.mapping_sheet(at=NOW, membership_type_id=sold.kind.id)
-    assert (line.kind.id, line.option.id) == (sold.kind.id, sold.option.id)
-    prices = {centre.id: (price.amount, price.level) for centre, price in line.prices}
-    assert prices[sold.centre.id] == (32_00, Level.BASE)
-    assert prices[dear.id] == (36_00, Level.CENTRE)
-    assert euro.id not in prices
-    other = await catalogue.create_membership_type(
-        name="Gold", integration=Integration.NONE, kind=ONGOING, pricing_option_ids=[sold.option.id], **WHO
-    )
-    assert await mappings.mapping_sheet(at=NOW, membership_type_id=other.id) == []
-
-
-async def test_nothing_is_visible_before_everything_is_entered(secret_key: str) -> None:
-    """R37: the user sync switch plays no part."""
-    assert not await mappings.configured()
-    await settings.configure_provider(
-        Provider.COURSEPRO,
-        settings={"client_id": "club", "cart_complete_url": "https://a.test/c", "user_sync_url": "https://a.test/u"},
-        secrets={"secret_token": "a secret of theirs"},
-        enabled=False,
-        vault=Vault(secret_key),
-        **WHO,
-    )
-    assert await mappings.configured()
-
-
-async def test_a_course_is_mapped_to_one_price_in_its_centre() -> None:
-    """R8, R32."""
-    sold = await a_sold()
-    given: dict[str, Any] = {
-        "course_ref": sold.ref,
-        "pricing_option_id": sold.option.id,
-        "centre_id": sold.centre.id,
-        **WHO,
-    }
-    async with nothing_written():
-        await mappings.map_course(**given)
-    await buy(await a_user(), sold)
-    assert (await CourseMapping.get(course_ref=sold.ref)).verified_at == NOW
-    kind, option = await a_type(FIXED_TERM, 90_00)
-    changed = await mappings.map_course(**{**given, "pricing_option_id": option.id})
-    assert (changed.membership_type_id, changed.verified_at) == (kind.id, None)
-    for changes, code, field in (
-        ({"pricing_option_id": new_id()}, Code.UNKNOWN_PRICING_OPTION, "pricingOptionId"),
-        ({"pricing_option_id": (await an_option()).id}, Code.PRICING_OPTION_NOT_COURSEPRO, "pricingOptionId"),
-        ({"centre_id": new_id()}, Code.NOT_FOUND, "centreId"),
-        ({"centre_id": (await a_centre("EUR")).id}, Code.CURRENCY_MISMATCH, "centreId"),
-        ({"course_ref": "x" * 65}, Code.INVALID_INPUT, "courseRef"),
-    ):
-        async with refused(code, field):
-            await mappings.map_course(**{**given, **changes})
 
 
 # -- carts ------------------------------------------------------------------------------------------------------------

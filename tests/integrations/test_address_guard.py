@@ -13,7 +13,6 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
-from tortoise import Tortoise
 
 from integrations.guard import Reach, resolved
 from integrations.http import Http
@@ -21,7 +20,6 @@ from integrations.registry import Registry
 from models.actions.vault import Vault
 from models.ports import MembershipPush, OutgoingInvoice, Refused, Unavailable
 from models.rules.states import Provider
-from models.tables.config import tortoise_config
 from models.tables.setting import ProviderSetting
 from tests.integrations.conftest import StoppedClock, an_order
 from tests.sandbox.conftest import Receiver
@@ -186,13 +184,6 @@ async def test_the_certificate_is_checked_against_the_name_and_not_the_address(
 
 
 # -- rows -------------------------------------------------------------------------------------------------------------
-
-
-@pytest.fixture(scope="module")
-async def database(database_url: str) -> AsyncIterator[None]:
-    await Tortoise.init(config=tortoise_config(database_url), _enable_global_fallback=True)
-    yield
-    await Tortoise.close_connections()
 
 
 THEN = datetime(2026, 1, 1, tzinfo=UTC)

@@ -27,7 +27,6 @@ from models.actions.vault import Vault
 from models.ports import Refused, UserPush
 from models.rules.refusals import Refusal
 from models.rules.states import JobState, KeyPurpose, Provider, Role, UserState
-from models.tables.config import opened
 from models.tables.job import Job
 from models.tables.notification import Notification
 from models.tables.row import new_id
@@ -89,13 +88,6 @@ class Site:
 
 async def _quiet(_wakes: Any) -> None:
     """Nobody has to be woken: `work` looks itself."""
-
-
-@pytest.fixture(scope="module")
-async def database(database_url: str) -> AsyncIterator[None]:
-    """Tortoise, open on the module's database."""
-    async with opened(f"{database_url}?minsize=1&maxsize=8"):
-        yield
 
 
 @pytest.fixture(scope="module")

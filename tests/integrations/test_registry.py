@@ -3,7 +3,6 @@
 from collections.abc import AsyncIterator
 
 import pytest
-from tortoise import Tortoise
 
 from integrations import registry as module
 from integrations.coursepro.client import CoursePro
@@ -16,18 +15,10 @@ from integrations.xero.client import Xero
 from models.actions.vault import Vault
 from models.ports import Refused
 from models.rules.states import Provider
-from models.tables.config import tortoise_config
 from models.tables.setting import ProviderSetting
 from tests.integrations.conftest import Sandbox, StoppedClock, an_order
 
 pytestmark = pytest.mark.filterwarnings("ignore:Use 'content=:DeprecationWarning")
-
-
-@pytest.fixture(scope="module", autouse=True)
-async def database(database_url: str) -> AsyncIterator[None]:
-    await Tortoise.init(config=tortoise_config(database_url), _enable_global_fallback=True)
-    yield
-    await Tortoise.close_connections()
 
 
 @pytest.fixture

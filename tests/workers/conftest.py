@@ -10,18 +10,10 @@ from integrations.bus import STREAM, RedisBus
 from integrations.clock import SystemClock
 from integrations.registry import Registry
 from models.actions.vault import Vault
-from models.tables.config import opened
 from tests.sandbox.conftest import Sandbox, receiver, receiver_process, sandbox, sandbox_process
 from workers.work import Outside
 
 __all__ = ["Sandbox", "receiver", "receiver_process", "sandbox", "sandbox_process"]
-
-
-@pytest.fixture(scope="module")
-async def database(database_url: str) -> AsyncIterator[None]:
-    """Tortoise, open on the module's database."""
-    async with opened(f"{database_url}?minsize=1&maxsize=8"):
-        yield
 
 
 @pytest.fixture(autouse=True)

@@ -1,4 +1,4 @@
-"""What a course costs and which pricing options may serve it, as the document on CoursePro reads in sections A to C."""
+"""What a course costs and which pricing options may serve it, as the document on CoursePro reads in section B."""
 
 from datetime import date
 from uuid import UUID
@@ -19,7 +19,6 @@ from models.rules.pricing import (
     check_option_fits,
     check_retyping,
     price_at,
-    visible_to_coursepro,
 )
 from models.rules.refusals import Code, Refusal
 
@@ -138,19 +137,3 @@ def test_each_type_of_membership_is_paid_in_its_own_way() -> None:
 def test_the_integration_is_chosen_once() -> None:
     assert refusal_of(check_integration, Integration.NOOKAL, Integration.NOOKAL) is None
     assert refusal_of(check_integration, Integration.NONE, Integration.COURSEPRO_COURSE) is Code.INTEGRATION_FIXED
-
-
-@pytest.mark.parametrize(
-    ("integration", "types", "configured", "visible"),
-    [
-        (Integration.COURSEPRO_COURSE, [OptionType.COURSEPRO_COURSE], True, True),
-        (Integration.COURSEPRO_COURSE, [OptionType.COURSEPRO_COURSE], False, False),
-        (Integration.COURSEPRO_COURSE, [], True, False),
-        (Integration.COURSEPRO_COURSE, [OptionType.STANDARD], True, False),
-        (Integration.NONE, [OptionType.COURSEPRO_COURSE], True, False),
-    ],
-)
-def test_coursepro_sees_what_is_typed_for_it_once_it_is_configured(
-    integration: Integration, types: list[OptionType], configured: bool, visible: bool
-) -> None:
-    assert visible_to_coursepro(integration, types, configured=configured) is visible
