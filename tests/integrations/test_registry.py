@@ -18,7 +18,10 @@ from models.rules.states import Provider
 from models.tables.setting import ProviderSetting
 from tests.integrations.conftest import Sandbox, StoppedClock, an_order
 
-pytestmark = pytest.mark.filterwarnings("ignore:Use 'content=:DeprecationWarning")
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:Use 'content=:DeprecationWarning"),
+    pytest.mark.usefixtures("database"),
+]
 
 
 @pytest.fixture
