@@ -1,5 +1,6 @@
 from tortoise import migrations
 from tortoise.migrations import operations as ops
+from models.tables.migrating import AtOnce
 from models.rules.booking import Basis, Method, Pricing
 from models.rules.invoicing import Kind, Mark
 from models.rules.lifecycle import Status
@@ -16,7 +17,7 @@ from tortoise.migrations.constraints import CheckConstraint, UniqueConstraint
 class Migration(migrations.Migration):
     initial = True
 
-    operations = [
+    operations = [AtOnce([
         ops.CreateModel(
             name='AuditEntry',
             fields=[
@@ -611,4 +612,4 @@ class Migration(migrations.Migration):
             options={'table': 'user_field', 'app': 'models', 'pk_attr': 'id', 'table_description': 'A field the operator collects beside the fixed ones; `version` rises with each change of the set (R56).'},
             bases=['Row'],
         ),
-    ]
+    ])]

@@ -1,6 +1,6 @@
 from tortoise import migrations
 from tortoise.migrations import operations as ops
-from models.tables.adding import AddFilled
+from models.tables.migrating import AddFilled, AtOnce
 from models.rules.booking import SettledBy
 from models.rules.returns import CancellationPolicy, DeletionPolicy
 from models.rules.states import PaymentPurpose, Provider, RefundStatus, WaitingState
@@ -35,7 +35,7 @@ class Migration(migrations.Migration):
 
     initial = False
 
-    operations = [
+    operations = [AtOnce([
         ops.CreateModel(
             name='BookingLine',
             fields=[
@@ -256,4 +256,4 @@ class Migration(migrations.Migration):
             constraint=CheckConstraint(check="(purpose = 'BOOKING') = (booking_id IS NOT NULL) AND (purpose = 'MEMBERSHIP_FEE') = (membership_id IS NOT NULL) AND (purpose = 'PACKAGE') = (package_id IS NOT NULL)", name='payment_is_for_one_thing'),
         ),
         ops.RunSQL(CONSTRAINTS),
-    ]
+    ])]

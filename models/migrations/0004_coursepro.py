@@ -1,6 +1,6 @@
 from tortoise import migrations
 from tortoise.migrations import operations as ops
-from models.tables.adding import AddFilled
+from models.tables.migrating import AddFilled, AtOnce
 from models.rules.states import Probe, Provider, ReviewKind, ReviewState
 from models.tables.row import new_id
 from orjson import loads
@@ -27,7 +27,7 @@ class Migration(migrations.Migration):
 
     initial = False
 
-    operations = [
+    operations = [AtOnce([
         ops.CreateModel(
             name='CourseMapping',
             fields=[
@@ -150,4 +150,4 @@ class Migration(migrations.Migration):
             field=fields.OneToOneField('models.Membership', source_field='moved_from_id', null=True, db_constraint=True, to_field='id', related_name='moved_to', on_delete=OnDelete.RESTRICT),
         ),
         ops.RunSQL(CONSTRAINTS),
-    ]
+    ])]

@@ -1,5 +1,6 @@
 from tortoise import migrations
 from tortoise.migrations import operations as ops
+from models.tables.migrating import AtOnce
 from models.rules.states import KeyPurpose
 from tortoise import fields
 from tortoise.migrations.constraints import CheckConstraint
@@ -9,7 +10,7 @@ class Migration(migrations.Migration):
 
     initial = False
 
-    operations = [
+    operations = [AtOnce([
         ops.RemoveConstraint(
             model_name='ApiKey',
             name='api_key_purpose_known',
@@ -24,4 +25,4 @@ class Migration(migrations.Migration):
             model_name='ApiKey',
             constraint=CheckConstraint(check="purpose IN ('API', 'COURSEPRO', 'GATE')", name='api_key_purpose_known'),
         ),
-    ]
+    ])]

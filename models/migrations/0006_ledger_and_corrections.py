@@ -1,6 +1,6 @@
 from tortoise import migrations
 from tortoise.migrations import operations as ops
-from models.tables.adding import AddFilled
+from models.tables.migrating import AddFilled, AtOnce
 from models.rules.dunning import SuspendOn
 from models.rules.fees import FirstPeriod
 from models.rules.ledger import Account, Movement
@@ -55,7 +55,7 @@ class Migration(migrations.Migration):
 
     initial = False
 
-    operations = [
+    operations = [AtOnce([
         ops.CreateModel(
             name='BillingPolicy',
             fields=[
@@ -266,4 +266,4 @@ class Migration(migrations.Migration):
         ),
         ops.RunSQL(CONSTRAINTS),
         ops.RunSQL(KEPT),
-    ]
+    ])]
