@@ -5,7 +5,8 @@ from models.rules.dunning import SuspendOn
 from models.rules.fees import FirstPeriod
 from models.rules.ledger import Account, Movement
 from models.rules.lifecycle import WhileSuspended
-from models.rules.states import CorrectionCause, CorrectionState, PaymentStatus, Proposal, ReviewKind, ShipmentKind
+from models.rules.corrections import CorrectionCause, CorrectionState, Proposal, ShipmentKind
+from models.rules.states import PaymentStatus, ReviewKind
 from models.tables.row import new_id
 from orjson import loads
 from tortoise.fields.base import OnDelete

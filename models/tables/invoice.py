@@ -4,16 +4,9 @@ from uuid import UUID
 
 from tortoise import fields
 
+from models.rules.corrections import CorrectionCause, CorrectionState, Proposal, ShipmentKind
 from models.rules.invoicing import Kind
-from models.rules.states import (
-    CorrectionCause,
-    CorrectionState,
-    InvoiceStatus,
-    Proposal,
-    Provider,
-    ShipmentKind,
-    ShipmentState,
-)
+from models.rules.states import InvoiceStatus, Provider, ShipmentState
 from models.tables.row import Row, belongs_to, check, choice, document, minor_units, one_of, unique
 
 
