@@ -22,6 +22,7 @@ from integrations.webhooks import MOST_BYTES, TOO_LARGE, Store, raw_body
 from models.actions.answers import answered_once
 from models.actions.keys import find_api_key
 from models.ports import BadSignature, Clock, Providers, ReceivedEvent, Refused
+from models.rules.people import billing_detail
 from models.rules.refusals import Code, Refusal
 from models.rules.states import KeyPurpose, Provider
 from models.tables.setting import ApiKey
@@ -29,10 +30,6 @@ from models.tables.setting import ApiKey
 PREFIX = "/coursepro/v1"
 CALLS = {f"{PREFIX}/attendees": "attendees", f"{PREFIX}/courses/ended": "courses.ended"}  # path -> what it must tell
 REFUSED = 422
-BILLING = frozenset(
-    {"account_number", "bank", "bank_account", "bank_details", "bic", "card", "card_number", "cvc", "cvv", "iban"}
-    | {"pan", "routing_number", "sort_code"}
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,8 +123,7 @@ def _no_key() -> JSONResponse:
 async def _once(name: str, event: ReceivedEvent, request: Request, serve: Served, asked: Call) -> dict[str, Any]:
     if request.headers.get("x-event-id") != event.event_id:
         raise Refusal(Code.INVALID_INPUT, "The header X-Event-Id is the body's event_id.", field=("event_id",))
-
-    if (path := _billing(event.body)) is not None:
+    if (path := billing_detail(event.body)) is not None:  # such a call is not even stored (R62)
         raise Refusal(Code.BILLING_DETAILS_REFUSED, field=path)
 
     async def served(body: dict[str, Any]) -> dict[str, Any]:
@@ -135,18 +131,6 @@ async def _once(name: str, event: ReceivedEvent, request: Request, serve: Served
 
     call = ReceivedEvent(event.event_id, name, None, event.body)
     return await answered_once(Provider.COURSEPRO, call, served, acting=asked.acting, at=asked.at)
-
-
-def _billing(body: Any) -> tuple[str, ...] | None:
-    """Where a body names bank or card details, if anywhere: such a call is not even stored (R62)."""
-    found: list[tuple[tuple[str, ...], Any]] = [((), body)]
-    while found:
-        path, value = found.pop()
-        if path and path[-1].lower() in BILLING:
-            return path
-        below = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
-        found += [((*path, str(name)), each) for name, each in below]
-    return None
 
 
 def _told(refusal: Refusal) -> dict[str, Any]:

@@ -234,7 +234,9 @@ def _coursepro(settings: Settings, secrets: Secrets, _clock: Clock, reach: Reach
         reach=reach,
     )
     tokens = (secrets.get(name) for name in ("secret_token", "previous_secret_token"))
-    return Ready(client, courses=client, webhooks=CourseProCalls([token for token in tokens if token]))
+    return Ready(
+        client, courses=client, webhooks=CourseProCalls([token for token in tokens if token], settings["client_id"])
+    )
 
 
 def _nookal(settings: Settings, secrets: Secrets, clock: Clock, reach: Reach) -> Ready:

@@ -85,6 +85,8 @@ def make_venv() -> None:
             f"This Python {version} cannot make a virtual environment. Type `apt-get install python{version}-venv`."
         )
     print(f"Python {sys.version.split()[0]} -> {VENV}", flush=True)
+    if VENV.is_symlink():
+        VENV.unlink()  # what it points at is somebody else's, and would be emptied
     # Make may have chosen the venv's own Python; what it was made from must make it anew.
     base = getattr(sys, "_base_executable", sys.executable)
     result = run_quietly([base, "-I", "-m", "venv", "--clear", str(VENV)], lambda _: None)

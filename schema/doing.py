@@ -20,7 +20,7 @@ from resolvers.context import Context, Info
 from resolvers.may import allow
 from resolvers.reads.ids import BadInput, WrongType, decode
 from resolvers.viewer import Viewer
-from schema.inputs import AS, ID_OF, ClassTimeInput, MoneyInput, NamedValueInput
+from schema.inputs import AS, CLEARS, ID_OF, ClassTimeInput, MoneyInput, NamedValueInput
 from schema.payloads import Answer, payload, user_error
 
 Action = Callable[..., Awaitable[Any]]
@@ -110,25 +110,28 @@ def _said_of(takes: type) -> str | None:
 
 
 def decoded(asked: Any) -> dict[str, Any]:
-    """An input object -> the action's keyword arguments: what was left out stays out. Raises Refusal."""
+    """An input object -> the action's keyword arguments: what was left out, or is null for nothing, stays out.
+
+    Raises Refusal.
+    """
     given: dict[str, Any] = {}
     for field in asked.__strawberry_definition__.fields:
         value = getattr(asked, field.python_name)
-        if value is strawberry.UNSET:
+        if value is strawberry.UNSET or (value is None and not field.metadata.get(CLEARS)):
             continue
         path = (field.graphql_name or _camel(field.python_name),)
         name = field.metadata.get(AS) or field.python_name
         if isinstance(value, MoneyInput):
             given |= {"amount": _minor_units(value, path), "currency": value.currency}
-        elif ID_OF in field.metadata and value is not None:
+        elif ID_OF in field.metadata:
             given[name] = _ids(value, field.metadata[ID_OF], path)
         elif isinstance(value, str):
             given[name] = _text(value, path)
         elif isinstance(value, list):
             given[name] = _plain(value, path)
-        elif value is not None or field.default is not None:
+        else:
             given[name] = value
-    return {name: value for name, value in given.items() if value is not None}
+    return given
 
 
 def _ids(value: Any, target: str, path: tuple[str, ...]) -> Any:

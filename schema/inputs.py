@@ -15,11 +15,15 @@ from schema.scalars import CurrencyCode, Decimal
 
 ID_OF = "id_of"
 AS = "as"
+CLEARS = "clears"
 
 
-def ask(description: str, *, default: Any = strawberry.UNSET, taken_as: str | None = None) -> Any:
-    """A field that may be left out where its type says so; `taken_as` is the action's word for it."""
-    return strawberry.field(description=description, default=default, metadata={AS: taken_as})
+def ask(description: str, *, default: Any = strawberry.UNSET, taken_as: str | None = None, clears: bool = False) -> Any:
+    """A field that may be left out where its type says so; `taken_as` is the action's word for it.
+
+    A null is as if it were left out, or takes away what is there where it `clears`.
+    """
+    return strawberry.field(description=description, default=default, metadata={AS: taken_as, CLEARS: clears})
 
 
 def need(description: str, *, taken_as: str | None = None) -> Any:
@@ -81,8 +85,8 @@ class UpdateUserInput:
     first_name: str | None = ask("The given name.")
     last_name: str | None = ask("The family name.")
     email: str | None = ask("Where messages go.")
-    phone: str | None = ask("A telephone number.")
-    date_of_birth: date | None = ask("The day of birth.")
+    phone: str | None = ask("A telephone number; null takes it away.", clears=True)
+    date_of_birth: date | None = ask("The day of birth; null takes it away.", clears=True)
     fields: list[NamedValueInput] | None = ask("Values of the configured fields; an empty one takes the value away.")
 
 

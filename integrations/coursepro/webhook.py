@@ -29,9 +29,9 @@ Class = tuple[str, str, str, str, str]
 class CourseProCalls:
     """WebhookSource: signed with the secret token both sides hold; the facts are whole in the call."""
 
-    def __init__(self, secrets: Sequence[str]) -> None:
-        """The secret tokens that may have signed."""
-        self._secrets = [secret.encode() for secret in secrets]
+    def __init__(self, secrets: Sequence[str], client_id: str) -> None:
+        """The secret tokens that may have signed, and the client identifier that stands for us over there."""
+        self._secrets, self._client_id = [secret.encode() for secret in secrets], client_id
 
     def verify(self, body: bytes, headers: Mapping[str, str]) -> list[ReceivedEvent]:
         """One call -> one event. Raises BadSignature."""
@@ -39,6 +39,8 @@ class CourseProCalls:
         signed = [hmac.new(secret, body, hashlib.sha256).hexdigest().encode() for secret in self._secrets]
         if not any(hmac.compare_digest(given, right) for right in signed):
             raise BadSignature("X-Signature is not made with a secret token of ours.")
+        if headers.get("x-client-identifier", self._client_id) != self._client_id:
+            raise BadSignature("X-Client-Identifier is another client's.")
         try:
             told = orjson.loads(body)
             event_id = told["event_id"]

@@ -40,7 +40,7 @@ FIELD_NAME = re.compile(r"[a-z][a-z0-9_]{0,39}")
 BILLING_WORDS = ("account_number", "sort_code", "iban", "card", "bank", "mandate")
 # The same as others write it: AccountNumber, sort-code, card no.
 _ACCOUNT_WORDS = ("accountnumber", "accountno", "sortcode", "iban", "cardno", "cardnum", "bankaccount", "securitycode")
-_ACCOUNT_NAMES = frozenset({"account", "bank", "card", "cvv", "cvc", "pan", "bic", "swift", "mandate"})
+_ACCOUNT_NAMES = frozenset({"account", "bank", "card", "cvv", "cvc", "pan", "bic", "swift"})
 _DIGITS = re.compile(r"(?<!\d)(\+?)(\d(?:[ -]?\d){12,18})(?!\d)")
 _IBAN = re.compile(r"(?<![A-Z0-9])[A-Z]{2}\d{2}(?: ?[A-Z0-9]){11,30}(?![A-Z0-9])")
 LONGEST_PHONE = 15  # digits behind the plus sign of an international number

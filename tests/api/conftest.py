@@ -141,7 +141,11 @@ async def api(served: str, database: str) -> Api:
     now = datetime.now(UTC)
     member, stranger = [
         await User.create(
-            first_name=name, last_name="Test", email=f"{name}@example.test", email_key=f"{name}@example.test"
+            first_name=name,
+            last_name="Test",
+            email=f"{name}@example.test",
+            email_key=f"{name}@example.test",
+            phone="020 7946 0999",
         )
         for name in ("mia", "sam")
     ]

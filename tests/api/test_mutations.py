@@ -255,8 +255,8 @@ EXAMPLES: dict[str, tuple[Callable[[dict[str, str]], Words], dict[str, Any] | No
     ),
     "claimRecord": (lambda ids: {"token": CLAIM}, {"firstName": "Pro", "state": "ACTIVE"}, None),
     "updateUser": (
-        lambda ids: {"userId": ids["member"], "phone": "020 7946 0999"},
-        {"phone": "020 7946 0999", "version": 2, "syncState": "NOT_LINKED"},
+        lambda ids: {"userId": ids["member"], "lastName": "Told", "phone": None},
+        {"lastName": "Told", "phone": None, "version": 2, "syncState": "NOT_LINKED"},
         "courses.push_user",
     ),
     "setUserField": (

@@ -86,8 +86,11 @@ def test_the_whole_life_of_a_venv(checkout: Checkout) -> None:
 
     stamp = checkout.venv / "dueflow-stamp"
     stamp.write_text(stamp.read_text().replace(sys.version.split()[0], "3.10.1"))
+    theirs = checkout.venv.rename(checkout.folder / "somebody-elses")
+    checkout.venv.symlink_to(theirs)
     assert f"Python {sys.version.split()[0]} -> {checkout.venv}" in checkout.set_up("run").stdout
     assert checkout.installed() == {"one": "1.1"}
+    assert (theirs / "bin" / "python").exists()  # a venv that was only pointed at is left alone
 
 
 def test_a_wheel_with_another_hash_is_refused(checkout: Checkout) -> None:

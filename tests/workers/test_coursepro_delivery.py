@@ -40,7 +40,7 @@ class Only(Registry):
 
     def __init__(self, client: CoursePro, vault: Vault) -> None:
         super().__init__(vault, None)
-        self._client, self._calls = client, CourseProCalls([SECRET])
+        self._client, self._calls = client, CourseProCalls([SECRET], "club")
 
     async def courses(self) -> CourseSystem:
         return self._client
@@ -94,7 +94,7 @@ class Line:
         """CoursePro calls: verified, stored with its job, and applied -> what became of it."""
         raw = json.dumps({"event_id": a_name("cpe"), "occurred_at": NOW.isoformat(), **body}).encode()
         signature = hmac.new(SECRET.encode(), raw, hashlib.sha256).hexdigest()
-        (event,) = CourseProCalls([SECRET]).verify(raw, {"x-signature": signature})
+        (event,) = CourseProCalls([SECRET], "club").verify(raw, {"x-signature": signature})
         await self.applies(event)
         return (await InboxEvent.get(event_id=event.event_id)).state.value
 

@@ -72,7 +72,7 @@ def accepts(vault: Vault, row: ProviderSetting, token: str) -> bool:
     """Whether a call signed with a token is CoursePro's, as the registry opens the row."""
     secrets = vault.open(row.secrets)
     valid = [secrets[name] for name in ("secret_token", "previous_secret_token") if name in secrets]
-    return token.encode() in CourseProCalls(valid)._secrets
+    return token.encode() in CourseProCalls(valid, "club")._secrets
 
 
 async def test_a_token_is_rotated_with_overlap_until_the_next_change(vault: Vault) -> None:
