@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from models.actions import links, user_fields, users
+from models.actions import drift, links, user_fields, users
 from models.actions.transaction import alone
 from models.actions.unit import Unit, unit
 from models.rules.matching import Identity, Known, Match, match, normalised_email
@@ -113,9 +113,9 @@ async def _compare(work: Unit, link: ExternalLink, values: Values, event_id: str
         said: dict[str, Any] = {"provider": Provider.COURSEPRO, "subject_id": user.id, "field": name}
         if await Drift.filter(**said, ours=ours[name], theirs=theirs).exists():
             continue
-        cause = f"users {event_id or work.at.isoformat()}"[:LONGEST_ID]
-        values_of = {"subject_type": "User", "ours": ours[name], "theirs": theirs, "at": work.at}
-        await Drift.get_or_create(**said, cause=cause, defaults=values_of)
+        cause = f"users {event_id or work.at.isoformat()}"
+        about = "User", user.id
+        await drift.note(work, Provider.COURSEPRO, about, name, ours=ours[name], theirs=theirs, cause=cause)
 
 
 def _same(name: str, one: str | None, other: str | None) -> bool:

@@ -155,13 +155,13 @@ async def _believe(work: Unit, mapping: CourseMapping) -> None:
 
 async def _compare(work: Unit, membership: Membership, said: Mapping[str, Any], amount: int, cause: str) -> None:
     await said_of_price(
+        work,
         membership,
         said,
         amount=amount,
         currency=membership.currency,
         centre_id=membership.centre_id,
         cause=cause,
-        at=work.at,
     )
 
 

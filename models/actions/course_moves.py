@@ -73,7 +73,7 @@ async def move_course(
             stands = old
         known: dict[str, Any] = {"amount": stands.amount or 0, "currency": stands.currency}
         cause = f"moved:{from_course_ref}:{to_course_ref}"
-        await said_of_price(stands, said or {}, **known, centre_id=stands.centre_id, cause=cause, at=at)
+        await said_of_price(work, stands, said or {}, **known, centre_id=stands.centre_id, cause=cause)
     return stands
 
 

@@ -1,7 +1,6 @@
 """What another system said and we did not take over: kept as evidence, once for each of its messages (R1, R45)."""
 
 from collections.abc import Mapping
-from datetime import datetime
 from typing import Any
 from uuid import UUID
 
@@ -10,7 +9,7 @@ from models.rules.states import Provider
 from models.tables.coursepro import Drift
 from models.tables.row import Row
 
-LONGEST = 200
+LONGEST, LONGEST_CAUSE = 200, 255
 
 
 async def note(
@@ -28,33 +27,25 @@ async def note(
     `cause` is the id of the message that said so.
     """
     kind, subject_id = subject
-    said: dict[str, Any] = {"provider": Provider(provider), "cause": cause, "subject_id": subject_id, "field": field}
-    if not await Drift.filter(**said).exists():
-        drifted = await Drift.create(**said, subject_type=kind, ours=ours, theirs=theirs, at=work.at)
-        work.audit("drift", drifted, before={field: ours}, after={field: theirs}, because=[cause])
+    await Drift.get_or_create(
+        provider=Provider(provider),
+        cause=cause[:LONGEST_CAUSE],
+        subject_id=subject_id,
+        field=field,
+        defaults={"subject_type": kind, "ours": ours, "theirs": theirs and theirs[:LONGEST], "at": work.at},
+    )
 
 
 async def said_of_price(
-    subject: Row, said: Mapping[str, Any], *, amount: int, currency: str, centre_id: UUID, cause: str, at: datetime
+    work: Unit, subject: Row, said: Mapping[str, Any], *, amount: int, currency: str, centre_id: UUID, cause: str
 ) -> None:
     """Keep what CoursePro said of a price, its currency or its centre where ours differs; once for each `cause`.
 
     `amount` is in minor units; whatever is said under another name than `currency` and `centre_id` is an amount.
     """
-    ours = {"currency": currency, "centre_id": str(centre_id)}
-    rows = [
-        Drift(
-            provider=Provider.COURSEPRO,
-            subject_type=type(subject).__name__,
-            subject_id=subject.id,
-            field=name,
-            ours=ours.get(name, str(amount)),
-            theirs=str(theirs)[:LONGEST],
-            cause=cause,
-            at=at,
-        )
-        for name, theirs in said.items()
-        if str(theirs) != ours.get(name, str(amount))
-    ]
-    if rows:
-        await Drift.bulk_create(rows, ignore_conflicts=True)
+    known = {"currency": currency, "centre_id": str(centre_id)}
+    about = type(subject).__name__, subject.id
+    for name, theirs in said.items():
+        ours = known.get(name, str(amount))
+        if str(theirs) != ours:
+            await note(work, Provider.COURSEPRO, about, name, ours=ours, theirs=str(theirs), cause=cause)

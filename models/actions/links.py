@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from models.actions import user_fields
+from models.actions import drift, user_fields
 from models.actions.transaction import alone
 from models.actions.unit import Unit, unit
 from models.rules.events import UserChanged, UserUnlinked
@@ -14,7 +14,7 @@ from models.rules.people import COURSE_RECORD
 from models.rules.pricing import Integration
 from models.rules.refusals import Code, Refusal
 from models.rules.states import LinkState, Provider, UserState
-from models.tables.coursepro import Drift, UserSync
+from models.tables.coursepro import UserSync
 from models.tables.membership import Membership, MembershipType
 from models.tables.user import ExternalLink, User
 
@@ -155,13 +155,9 @@ async def linked_by_purchase(
 
 
 async def _tied_otherwise(work: Unit, user_id: UUID, coursepro_id: str, ours: str | None) -> None:
-    await Drift.get_or_create(
-        provider=Provider.COURSEPRO,
-        cause=f"cart.complete {coursepro_id}"[:255],
-        subject_id=user_id,
-        field="coursepro_id",
-        defaults={"subject_type": "User", "ours": ours, "theirs": coursepro_id, "at": work.at},
-    )
+    cause = f"cart.complete {coursepro_id}"
+    about = "User", user_id
+    await drift.note(work, Provider.COURSEPRO, about, "coursepro_id", ours=ours, theirs=coursepro_id, cause=cause)
 
 
 async def unlink_user(external_link_id: UUID, *, reason: str, acting: str, at: datetime) -> ExternalLink:

@@ -66,7 +66,7 @@ async def map_course(
             today = day_at(at, ZoneInfo(centre.zone))
             _, amount, _ = await price_at(option.id, centre_id=centre.id, on=today)
             known: dict[str, Any] = {"amount": amount, "currency": option.currency, "centre_id": centre.id}
-            await said_of_price(mapping, said, **known, cause=f"mapping:{today}", at=at)
+            await said_of_price(work, mapping, said, **known, cause=f"mapping:{today}")
     return mapping
 
 

@@ -176,7 +176,7 @@ async def test_a_course_that_ends_ends_its_membership_and_its_money_wherever_bot
         await told(fact)
     async with happening() as seen:
         await told(an_end(membership, OTHER[end]))
-    assert (seen.verbs, seen.kinds) == (["drift"], []), "another end is written down, and changes nothing"
+    assert (seen.verbs, seen.kinds) == ([], []), "another end is written down, and changes nothing"
     await _news_after_the_end(membership, fees)
 
 
