@@ -2,17 +2,17 @@
 
 from datetime import date
 
+from models.actions.charges import raise_payment
 from models.actions.unit import Unit
 from models.actions.users import linked
-from models.rules.events import PaymentDue
 from models.rules.fees import fees_owed
 from models.rules.lifecycle import STANDING, Status
+from models.rules.money import Money
 from models.rules.pricing import FREQUENCY, Frequency
 from models.rules.refusals import Code, Refusal
 from models.rules.states import MandateStatus, PaymentPurpose, PaymentStatus, Provider
 from models.tables.membership import Mandate, Membership, MembershipType
 from models.tables.payment import Payment
-from models.tables.row import new_id
 
 
 async def ask_fee(work: Unit, membership: Membership, period_start: date) -> Payment:
@@ -30,22 +30,17 @@ async def ask_fee(work: Unit, membership: Membership, period_start: date) -> Pay
     of_period = Payment.filter(membership_id=membership.id, period_start=period_start)
     if await of_period.exclude(status=PaymentStatus.CANCELLED).exists():
         raise Refusal(Code.PAYMENT_NOT_COLLECTABLE, f"The fee of {period_start} exists.", field=("periodStart",))
-    payment_id = new_id()
-    payment = await Payment.create(
-        id=payment_id,
+    payment = await raise_payment(
+        work,
         user_id=membership.user_id,
         purpose=PaymentPurpose.MEMBERSHIP_FEE,
         membership_id=membership.id,
-        mandate_id=mandate.id if mandate else None,
-        provider=Provider.GOCARDLESS if mandate else Provider.STRIPE,
-        amount=membership.amount,
-        currency=membership.currency,
+        price=Money(membership.amount, membership.currency),
         due_on=max(period_start, work.at.date()),
         period_start=period_start,
-        key=f"payment:{payment_id}:1",
+        mandate=mandate,
     )
     work.audit("collect_fee", payment, after={"amount": payment.amount, "period_start": period_start})
-    work.emit(PaymentDue(payment_id=payment.id, user_id=payment.user_id))
     return payment
 
 

@@ -1,0 +1,44 @@
+"""The one place where money begins to be owed: a payment's row, its key, and the job that collects it."""
+
+from datetime import date
+from typing import Any
+from uuid import UUID
+
+from models.actions.unit import Unit
+from models.rules.events import PaymentDue
+from models.rules.money import Money
+from models.rules.states import PaymentPurpose, Provider
+from models.tables.membership import Mandate
+from models.tables.payment import Payment
+from models.tables.row import new_id
+
+
+async def raise_payment(
+    work: Unit,
+    *,
+    user_id: UUID,
+    purpose: PaymentPurpose,
+    price: Money,
+    due_on: date,
+    mandate: Mandate | None,
+    **of: Any,
+) -> Payment:
+    """Write that a user owes a price on a day, by a direct debit or by the card on file, and have it collected.
+
+    `of` names what it is for, as columns of Payment.
+    """
+    payment_id = new_id()
+    payment = await Payment.create(
+        id=payment_id,
+        user_id=user_id,
+        purpose=purpose,
+        mandate_id=mandate.id if mandate else None,
+        provider=Provider.GOCARDLESS if mandate else Provider.STRIPE,
+        amount=price.minor_units,
+        currency=price.currency,
+        due_on=due_on,
+        key=f"payment:{payment_id}:1",
+        **of,
+    )
+    work.emit(PaymentDue(payment_id=payment.id, user_id=payment.user_id))
+    return payment
