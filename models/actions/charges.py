@@ -5,9 +5,9 @@ from typing import Any
 from uuid import UUID
 
 from models.actions.unit import Unit
-from models.rules.events import PaymentDue
+from models.rules.events import PaymentDue, PaymentUpdated
 from models.rules.money import Money
-from models.rules.states import PaymentPurpose, Provider
+from models.rules.states import PaymentPurpose, PaymentStatus, Provider
 from models.tables.membership import Mandate
 from models.tables.payment import Payment
 from models.tables.row import new_id
@@ -21,11 +21,12 @@ async def raise_payment(
     price: Money,
     due_on: date,
     mandate: Mandate | None,
+    status: PaymentStatus = PaymentStatus.DUE,
     **of: Any,
 ) -> Payment:
     """Write that a user owes a price on a day, by a direct debit or by the card on file, and have it collected.
 
-    `of` names what it is for, as columns of Payment.
+    One that is CARRIED from the start rides on the next fee. `of` names what it is for, as columns of Payment.
     """
     payment_id = new_id()
     payment = await Payment.create(
@@ -37,8 +38,10 @@ async def raise_payment(
         amount=price.minor_units,
         currency=price.currency,
         due_on=due_on,
+        status=status,
         key=f"payment:{payment_id}:1",
         **of,
     )
-    work.emit(PaymentDue(payment_id=payment.id, user_id=payment.user_id))
+    told = PaymentDue if status is PaymentStatus.DUE else PaymentUpdated
+    work.emit(told(payment_id=payment.id, user_id=payment.user_id))
     return payment
