@@ -205,6 +205,13 @@ class MandateGateway(Protocol):
         """Open a signing page. `prefilled` holds given_name, family_name, email."""
         ...
 
+    async def withdraw(self, *, mandate: str | None, request: str | None, key: str) -> None:
+        """Cancel an instruction by its id, or one nobody signed by its request; harmless where it is over already.
+
+        Raises Refused, Unavailable, OutcomeUnknown.
+        """
+        ...
+
     async def next_charge_date(self, mandate: str) -> date:
         """The first day a payment may be charged on."""
         ...

@@ -102,6 +102,7 @@ ROWS: Mapping[str, Rules] = {
     "ApiKey": _OFFICE,
     "ProviderSetting": _OFFICE,
     "ProbeRun": _DESK,
+    "BillingPolicy": _rules(NONE, ALL, ALL, NONE),
 }
 
 # who sees how far an integration is set up
@@ -113,6 +114,7 @@ _OPERATORS = frozenset({Audience.FINANCE, Audience.ADMIN})
 FIELDS: Mapping[tuple[str, str], frozenset[Audience]] = {
     ("ExternalLink", "evidence"): _STAFF,
     ("Mandate", "authorisationUrl"): _STAFF | {Audience.MEMBER},
+    ("Membership", "arrears"): _STAFF | {Audience.MEMBER, Audience.PARTNER_MONEY},
     ("Job", "error"): _STAFF,
     ("Job", "key"): _OPERATORS,
     ("Payment", "key"): _OPERATORS,

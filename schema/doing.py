@@ -168,7 +168,7 @@ def _plain(values: list[Any], path: tuple[str, ...]) -> Any:
         return {each.name: each.value for each in values}
     if all(isinstance(each, ClassTimeInput) for each in values):
         return [dataclasses.astuple(each) for each in values]
-    return [_text(each, path) for each in values]
+    return [_text(each, path) if isinstance(each, str) else each for each in values]
 
 
 # What PostgreSQL says of a reference to nothing, and of what there may be once: its word, ours, and what was found.

@@ -4,9 +4,12 @@ from enum import StrEnum
 
 from models.rules import readiness
 from models.rules.access import NoEntry
+from models.rules.arrears import SettleBy
 from models.rules.booking import Basis, Method, Pricing, SettledBy
+from models.rules.dunning import SuspendOn
+from models.rules.fees import FirstPeriod
 from models.rules.invoicing import Hold, Kind, Mark
-from models.rules.lifecycle import STANDING, Status
+from models.rules.lifecycle import STANDING, Status, WhileSuspended
 from models.rules.pricing import Frequency, Integration, Level, MembershipKind, OptionType
 from models.rules.returns import CancellationPolicy, DeletionPolicy
 from models.rules.states import (
@@ -173,6 +176,26 @@ WORDS: dict[type[StrEnum], tuple[str, str, tuple[str, ...]]] = {
         "AttendanceSource",
         "Who told of an attendance.",
         ("Dueflow itself.", "CoursePro.", "Nookal."),
+    ),
+    SuspendOn: (
+        "SuspendOn",
+        "Which failed payment suspends a membership.",
+        ("The first.", "The last, once nobody tries again."),
+    ),
+    WhileSuspended: (
+        "WhileSuspended",
+        "Whether fees fall due during a suspension.",
+        ("None does; a period that passed wholly is never asked for.", "They do, and ride on the next fee."),
+    ),
+    FirstPeriod: (
+        "FirstPeriod",
+        "What a first period shorter than a month costs.",
+        ("All.", "Its days' share of the month."),
+    ),
+    SettleBy: (
+        "SettleArrearsBy",
+        "How arrears are settled.",
+        ("By the card on file, at once.", "Nobody asks for them again.", "They go on top of the next fee."),
     ),
     OptionType: (
         "PricingOptionType",

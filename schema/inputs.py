@@ -5,8 +5,12 @@ from typing import Any
 
 import strawberry
 
+from models.rules.arrears import SettleBy
 from models.rules.booking import Basis, Method, Pricing
+from models.rules.dunning import SuspendOn
+from models.rules.fees import FirstPeriod
 from models.rules.invoicing import Mark
+from models.rules.lifecycle import WhileSuspended
 from models.rules.pricing import Frequency, Integration, MembershipKind, OptionType
 from models.rules.returns import CancellationPolicy, DeletionPolicy
 from models.rules.states import KeyPurpose, Probe, Provider, Role
@@ -271,10 +275,42 @@ class MembershipInput:
 
 @strawberry.input(description="A direct debit to set up.")
 class StartDirectDebitInput:
-    """See `memberships.start_mandate`."""
+    """See `mandates.start_mandate`."""
 
     user_id: strawberry.ID = id_of("User", "Who pays.")
     currency: CurrencyCode = need("Of which currency its payments will be.")
+
+
+@strawberry.input(description="A direct debit to cancel.")
+class CancelMandateInput:
+    """See `mandates.cancel_mandate`."""
+
+    mandate_id: strawberry.ID = id_of("Mandate", "Which instruction.")
+    reason: str = need("Why; it is kept.")
+
+
+@strawberry.input(description="How to settle what a membership owes.")
+class SettleArrearsInput:
+    """See `arrears.settle_arrears`."""
+
+    membership_id: strawberry.ID = id_of("Membership", "Whose arrears.")
+    by: SettleBy = need("By card, by giving it up, or on top of the next fee.")
+    reason: str = need("Why; it is kept.")
+
+
+@strawberry.input(description="When fees are asked for, and what follows a failure. What is left out stays as it is.")
+class ConfigureBillingInput:
+    """See `billing_policy.configure_billing`."""
+
+    suspend_on: SuspendOn | None = ask("Which failure suspends.")
+    while_suspended: WhileSuspended | None = ask("Whether fees fall due during a suspension.")
+    retry_after_days: list[int] | None = ask(
+        "Working days to wait after the first, second and each further failure; empty for no retries."
+    )
+    ahead_days: int | None = ask("How many working days before its day a fee is prepared.")
+    billing_day: int | None = ask("The day of the month new memberships are charged on; 0 for their anniversary.")
+    first_period: FirstPeriod | None = ask("What a first period shorter than a month costs.")
+    grace_hours: int | None = ask("Hours for late marks before an invoice is billed off.")
 
 
 @strawberry.input(description="A page to subscribe at.")

@@ -6,7 +6,9 @@ import strawberry
 
 from models.actions import (
     access,
+    arrears,
     attendances,
+    billing_policy,
     bookings,
     cancellations,
     catalogue,
@@ -14,11 +16,13 @@ from models.actions import (
     claims,
     coursepro_setup,
     courses,
+    dunning,
     inbound,
     invoices,
     jobs,
     keys,
     links,
+    mandates,
     mappings,
     memberships,
     offers,
@@ -281,11 +285,18 @@ class Mutation:
     grant_package = does(packages.grant_package, inputs.GrantPackageInput, "Package", "Give a user a pack of credits.")
 
     start_direct_debit = does(
-        memberships.start_mandate,
+        mandates.start_mandate,
         inputs.StartDirectDebitInput,
         "Mandate",
         "Set up a direct debit; the job's result is the page to sign it at.",
         verb="start_direct_debit",
+    )
+    cancel_mandate = does(
+        mandates.cancel_mandate,
+        inputs.CancelMandateInput,
+        "Mandate",
+        "Cancel a direct debit; what it pays is suspended until another pays it.",
+        whose=mandates.owner,
     )
     collect_payment = does(
         payments.collect_fee,
@@ -295,7 +306,19 @@ class Mutation:
         verb="collect_payment",
     )
     retry_payment = does(
-        payments.retry_payment, inputs.PaymentInput, "Payment", "Ask again for a failed fee or package."
+        dunning.retry_payment, inputs.PaymentInput, "Payment", "Ask again for a failed fee or package."
+    )
+    settle_arrears = does(
+        arrears.settle_arrears,
+        inputs.SettleArrearsInput,
+        "Membership",
+        "Settle what a membership owes: by card now, by giving it up, or on top of its next fee.",
+    )
+    configure_billing = does(
+        billing_policy.configure_billing,
+        inputs.ConfigureBillingInput,
+        "BillingPolicy",
+        "Say when fees are asked for, and what follows a failure; what is left out stays.",
     )
     refund_payment = does(
         refunds.refund_payment,

@@ -6,6 +6,7 @@ from models.rules.states import Role
 from resolvers.reads.declare import Node, Where, all_rows, column, found, listed, looked_up, one, part
 from resolvers.reads.ids import known
 from schema.filters import UserBy
+from schema.types.billing import BillingPolicy, the_policy
 from schema.types.decisions import explain, why_not
 from schema.types.gate import may_enter
 from schema.types.going_live import integration_readiness
@@ -81,6 +82,7 @@ class Query:
     invoices = listed("Invoice", "Subscription invoices.")
     payment = found("Payment", "A payment.")
     payments = listed("Payment", "Payments.")
+    billing_policy: BillingPolicy | None = the_policy("When fees are asked for, and what follows a failure; for staff.")
     mandates = listed("Mandate", "Direct debit instructions.")
     job = found("Job", "A job.")
     jobs = listed("Job", "Jobs.")

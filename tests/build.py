@@ -11,7 +11,7 @@ from uuid import UUID
 import pytest
 from tortoise.connection import get_connections
 
-from models.actions import catalogue, courses, memberships, offers, packages, payments, users
+from models.actions import catalogue, courses, mandates, memberships, offers, packages, payments, users
 from models.actions.attendances import attendances_seen
 from models.actions.inbound import apply
 from models.actions.unit import PUBLISH
@@ -224,9 +224,9 @@ async def a_membership_type(
 
 async def a_mandate(user: User, status: MandateStatus = MandateStatus.ACTIVE) -> Mandate:
     """A direct debit of a user, as its provider says it stands."""
-    mandate = await memberships.start_mandate(user_id=user.id, currency="GBP", acting=BY, at=NOW)
+    mandate = await mandates.start_mandate(user_id=user.id, currency="GBP", acting=BY, at=NOW)
     request_id, external_id = f"BRQ{next(_numbers)}", f"MD{next(_numbers)}"
-    await memberships.signing_page_opened(
+    await mandates.signing_page_opened(
         mandate.id, request_id=request_id, url="http://127.0.0.1/sign", acting=BY, at=NOW
     )
     fact = MandateChanged(
@@ -238,7 +238,7 @@ async def a_mandate(user: User, status: MandateStatus = MandateStatus.ACTIVE) ->
         occurred_at=NOW,
         billing_request_id=request_id,
     )
-    await memberships.mandate_changed(fact, acting=BY, at=NOW)
+    await mandates.mandate_changed(fact, acting=BY, at=NOW)
     return await Mandate.get(id=mandate.id)
 
 

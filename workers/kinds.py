@@ -19,6 +19,7 @@ HANDLERS: dict[str, Handler] = {
     "invoices.respread": invoices.respread,
     PUBLISH: news.publish,
     "memberships.move_due": memberships.move_due,
+    "mandates.cancel": memberships.cancel_mandate,
     "mandates.start": memberships.start_mandate,
     "notifications.claim_record": news.claim_record,
     "notifications.payment_failed": news.payment_failed,
@@ -29,8 +30,10 @@ HANDLERS: dict[str, Handler] = {
     "payments.ask": payments.ask,
     "payments.cancel": payments.cancel,
     "payments.collect": payments.collect,
+    "payments.raise_fees": payments.raise_fees,
     "payments.refund": payments.refund,
     "payments.retry": payments.retry,
+    "payments.retry_due": payments.retry_due,
     "practice.poll": invoices.read_practice,
     "practice.ship_invoice": invoices.ship_to_practice,
     "sandbox.move_clock": news.move_clock,
@@ -44,6 +47,8 @@ RECURRING: dict[str, float] = {  # kind -> seconds between two runs
     "packages.expire": 60.0,
     "packages.grant_period": 60.0,
     "payments.ask": 15.0,
+    "payments.raise_fees": 5.0,
+    "payments.retry_due": 30.0,
     "practice.poll": 5.0,
 }
 

@@ -48,6 +48,9 @@ REFUNDS: dict[str, RefundOutcome] = {
     "bounced": RefundOutcome.FAILED,
     "funds_returned": RefundOutcome.FAILED,
 }
+# What cannot be cancelled any more.
+MANDATE_OVER = frozenset({"cancelled", "failed", "expired", "consumed"})
+REQUEST_OVER = frozenset({"cancelled", "fulfilled"})
 # An earlier attempt that is over gives way to one that is not, where a payment was made twice.
 OVER = frozenset({"cancelled", "customer_approval_denied", "failed"})
 # Outcome -> the actions of the events that tell why.
@@ -188,6 +191,18 @@ class DirectDebits(Calls):
             page |= {"redirect_uri": self._redirect_uri, "exit_uri": self._redirect_uri}
         flow = await self._flow(page, f"{key}:flow")
         return MandateRequest(request["id"], flow["authorisation_url"])
+
+    async def withdraw(self, *, mandate: str | None, request: str | None, key: str) -> None:
+        """Cancel a mandate, or the request nobody fulfilled; where it is over already, that is what was wanted.
+
+        Raises Refused, Unavailable, OutcomeUnknown.
+        """
+        if mandate is None:
+            if request is not None and (await self.billing_request(request))["status"] not in REQUEST_OVER:
+                await self._write(self._api.billing_requests.cancel, request, headers=keyed(key))
+            return
+        if (await self.mandate(mandate))["status"] not in MANDATE_OVER:
+            await self._write(self._api.mandates.cancel, mandate, headers=keyed(key))
 
     async def next_charge_date(self, mandate: str) -> date:
         """The first day a payment may be charged on. Raises Refused (code mandate_is_inactive), Unavailable."""

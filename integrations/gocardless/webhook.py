@@ -90,6 +90,9 @@ class DirectDebitWebhooks:
         if translate is None or event.object_id is None:
             return []
         fact = await translate(self, event.body, action)
+        if isinstance(fact, MandateChanged) and fact.replaced_by is not None:
+            by = await self._mandate(fact.replaced_by, {**event.body, "details": {}})
+            return [fact, by] if by is not None else [fact]
         return [] if fact is None else [fact]
 
     async def payment(self, event: Json, action: str) -> Fact | None:

@@ -5,13 +5,15 @@ from datetime import datetime
 from uuid import UUID
 
 from models.actions import waiting
+from models.actions.charges import raise_payment
 from models.actions.quotes import Held, Quoted, agreed, hold
 from models.actions.returns import repay
 from models.actions.transaction import repeated
 from models.actions.unit import Unit, plain, unit
 from models.actions.users import linked
 from models.rules.booking import ClassState, Method, Quote, SettledBy
-from models.rules.events import BookingConfirmed, BookingMade, PaymentDue
+from models.rules.events import BookingConfirmed, BookingMade
+from models.rules.money import Money
 from models.rules.refusals import Code, Refusal
 from models.rules.states import (
     AttendanceSource,
@@ -23,8 +25,6 @@ from models.rules.states import (
 from models.tables.booking import Booking, BookingLine
 from models.tables.course import Attendance, Course
 from models.tables.package import CreditEntry
-from models.tables.payment import Payment
-from models.tables.row import new_id
 from models.tables.user import User
 
 
@@ -192,20 +192,16 @@ async def _seat(booking: Booking, session_ids: Iterable[UUID]) -> None:
 
 async def _charge(work: Unit, booking: Booking, amount: int, quote: Quote) -> None:
     await _check_card(booking.user_id)
-    payment_id = new_id()
-    payment = await Payment.create(
-        id=payment_id,
+    payment = await raise_payment(
+        work,
         user_id=booking.user_id,
         purpose=PaymentPurpose.BOOKING,
         booking_id=booking.id,
-        provider=Provider.STRIPE,
-        amount=amount,
-        currency=booking.currency,
+        price=Money(amount, booking.currency),
         due_on=work.at.date(),
-        key=f"payment:{payment_id}:1",
+        mandate=None,
     )
     work.audit("charge_booking", payment, after={"amount": amount, "carried": booking.carried}, because=quote.because)
-    work.emit(PaymentDue(payment_id=payment.id, user_id=payment.user_id))
 
 
 async def confirm(work: Unit, booking_id: UUID) -> None:

@@ -8,7 +8,7 @@ from uuid import UUID
 
 from tortoise.connection import get_connections
 
-from models.actions import fees, links, mappings, memberships, user_fields, users
+from models.actions import fees, links, mandates, mappings, memberships, user_fields, users
 from models.actions.catalogue import price_at
 from models.actions.drift import said_of_price
 from models.actions.transaction import repeated
@@ -129,9 +129,7 @@ async def paid_by(work: Unit, user_id: UUID, option: PricingOption) -> UUID | No
         return usable.id if usable and card is None else None
     found = usable or await own.filter(status=MandateStatus.PENDING).first()
     if found is None:
-        found = await memberships.start_mandate(
-            user_id=user_id, currency=option.currency, acting=work.acting, at=work.at
-        )
+        found = await mandates.start_mandate(user_id=user_id, currency=option.currency, acting=work.acting, at=work.at)
     return found.id
 
 

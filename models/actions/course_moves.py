@@ -6,14 +6,14 @@ from typing import Any
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
-from models.actions import carts, mappings, memberships
+from models.actions import carts, fees, mappings, memberships
 from models.actions.catalogue import price_at
 from models.actions.drift import said_of_price
 from models.actions.transaction import repeated
 from models.actions.unit import Unit, unit
 from models.rules.calendar import day_at, term_of
 from models.rules.events import PaymentUpdated
-from models.rules.fees import paid_until
+from models.rules.fees import Terms, paid_until
 from models.rules.lifecycle import TERMINAL, Cause, Status
 from models.rules.pricing import Frequency, Integration, MembershipKind
 from models.rules.refusals import Code, Refusal
@@ -96,8 +96,9 @@ async def _reprice(
     kind = await MembershipType.get(id=mapping.membership_type_id)
     now = day <= today or old.status is not Status.ACTIVE
     asked = await _asked_for(work, payments, date.min if now else day)
-    paid = paid_until(was.kind, kind.kind, old.starts_on, old.ends_on, old.fees_from, asked)
+    paid = paid_until(was.kind, kind.kind, old.starts_on, old.ends_on, old.fees_from, asked, old.billing_day)
     fees_from = paid if paid and paid > day else None
+    terms = Terms(kind.kind, day, _ends_on(was, kind, old, day, fees_from), fees_from, old.billing_day)
     new = await Membership.create(
         user_id=old.user_id,
         membership_type_id=kind.id,
@@ -108,10 +109,11 @@ async def _reprice(
         currency=option.currency,
         status=Status.PENDING,
         starts_on=day,
-        ends_on=_ends_on(was, kind, old, day, fees_from),
+        ends_on=terms.ends_on,
         course_ref=mapping.course_ref,
         moved_from_id=old.id,
         fees_from=fees_from,
+        **await _fees(terms, amount, anniversary=was.kind is MembershipKind.ONGOING and old.billing_day is None),
     )
     after = {"amount": amount, "price_level": level, "fees_from": fees_from, "course": mapping.course_ref}
     work.audit("move_course", new, before={"membership": old.id, "amount": old.amount}, after=after)
@@ -120,6 +122,12 @@ async def _reprice(
         await carts.ask_once(work, new, option)
     await _let_go(work, old, new, now)
     return new
+
+
+async def _fees(terms: Terms, amount: int, *, anniversary: bool) -> dict[str, Any]:
+    """The calendar the new one begins with: the day of the month stays, also where that is the anniversary."""
+    begun = await fees.begun(terms, amount)
+    return begun | {"billing_day": None} if anniversary else begun
 
 
 async def _asked_for(work: Unit, payments: list[Payment], dropped_from: date) -> list[date]:

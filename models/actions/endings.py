@@ -29,7 +29,8 @@ ANNOUNCED = "announce_end"
 
 async def lock_payments(membership_id: UUID) -> None:
     """Hold what a membership still owes until the transaction ends; call it before the membership is locked."""
-    await Payment.filter(membership_id=membership_id, status__in=OPEN).select_for_update().order_by("id")
+    held = Payment.filter(membership_id=membership_id, status__in=OPEN | {PaymentStatus.CARRIED})
+    await held.select_for_update().order_by("id")
 
 
 def stopped(payment: Payment, membership: Membership) -> bool:
@@ -52,11 +53,14 @@ async def stop(work: Unit, membership: Membership) -> None:
             await drop(work, payment)
             continue
         if payment.status is not PaymentStatus.SUBMITTED:
-            await _review(work, payment, "nobody knows whether it was asked for")
+            await review(work, payment, "nobody knows whether it was asked for")
         await ask_to_stop(work, payment)
+    riding = Payment.filter(membership_id=membership.id, status=PaymentStatus.CARRIED, carried_by_id__isnull=True)
+    for payment in await riding.filter(period_start__gte=membership.ends_on).order_by("id"):
+        await drop(work, payment)
     taken = Payment.filter(membership_id=membership.id, status__in=RECEIVED, period_start__gte=membership.ends_on)
     for payment in await taken.order_by("id"):
-        await _review(work, payment, f"its period begins after {membership.ends_on}")
+        await review(work, payment, f"its period begins after {membership.ends_on}")
 
 
 async def announce(work: Unit, membership: Membership, cause: Cause, day: date, because: tuple[str, ...]) -> None:
@@ -101,7 +105,7 @@ async def follow(work: Unit, payment: Payment) -> None:
     if payment.status is PaymentStatus.SUBMITTED:
         await ask_to_stop(work, payment)
     elif payment.status in RECEIVED:
-        await _review(work, payment, "it was taken after the end")
+        await review(work, payment, "it was taken after the end")
     else:
         await _nothing_to_give_back(work, payment)
 
@@ -117,10 +121,10 @@ async def not_stopped(payment_id: UUID, *, why: str, acting: str, at: datetime) 
     async with unit(acting=acting, at=at) as work:
         payment = await asking.locked(payment_id)
         if payment.status in OPEN | RECEIVED:
-            await _review(work, payment, why)
+            await review(work, payment, why)
 
 
-async def _review(work: Unit, payment: Payment, why: str) -> None:
+async def review(work: Unit, payment: Payment, why: str) -> None:
     """Have a person decide on a locked payment, once: what was decided is not asked again."""
     known = _about(payment).exclude(state=ReviewState.DROPPED)
     if await known.exists():

@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from models.actions import attendances, course_ends, invoices, memberships, payments, refunds, rosters, subscriptions
+from models.actions import attendances, course_ends, invoices, mandates, payments, refunds, rosters, subscriptions
 from models.actions.unit import unit
 from models.ports import ReceivedEvent
 from models.rules import facts
@@ -119,7 +119,7 @@ APPLIES: dict[type, Applies] = {
     facts.PaymentCancelled: payments.payment_fact,
     facts.PaymentChargedBack: payments.payment_fact,
     facts.RefundFact: refunds.refund_fact,
-    facts.MandateChanged: memberships.mandate_changed,
+    facts.MandateChanged: mandates.mandate_changed,
     facts.CheckoutCompleted: subscriptions.checkout_completed,
     facts.SubscriptionSeen: subscriptions.subscription_seen,
     facts.InvoiceSeen: invoices.invoice_seen,

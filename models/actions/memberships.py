@@ -4,23 +4,24 @@ from datetime import date, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from models.actions import access, endings, links, packages
+from models.actions import access, endings, fees, links, owed, packages
 from models.actions.catalogue import price_at
 from models.actions.transaction import repeated
 from models.actions.unit import Unit, unit
 from models.rules import lifecycle
 from models.rules.calendar import term_of
 from models.rules.events import MembershipStatusChanged
-from models.rules.facts import MandateChanged
+from models.rules.fees import Terms
 from models.rules.lifecycle import STANDING, Cause, Status
-from models.rules.pricing import Frequency, Integration, MembershipKind
+from models.rules.pricing import FREQUENCY, Frequency, Integration, MembershipKind
 from models.rules.refusals import Code, Refusal
-from models.rules.states import MandateStatus
+from models.rules.states import DEAD, MandateStatus
 from models.tables.centre import Centre
 from models.tables.membership import Mandate, Membership, MembershipType, PaymentOption
 from models.tables.user import User
 
-MOVED = "move_membership"
+MOVED, STILL_HELD = "move_membership", "still_held"
+OWING = (Cause.PAYMENT_FAILED, Cause.PAYMENT_CHARGED_BACK)
 FARTHEST = timedelta(days=3653)
 # what the direct debit provider collects
 DEBIT_CURRENCIES = frozenset({"AUD", "CAD", "DKK", "EUR", "GBP", "NZD", "SEK", "USD"})
@@ -66,6 +67,8 @@ async def start_membership(
         mandate = await Mandate.get_or_none(id=mandate_id, user_id=user_id) if mandate_id else None
         if (mandate_id and mandate is None) or (option.frequency is Frequency.RECURRING and amount and not mandate):
             raise Refusal(Code.NO_MANDATE, field=("mandateId",))
+        term = term_of(starts_on, kind.term_months or 3).end if kind.kind is MembershipKind.FIXED_TERM else None
+        terms = Terms(kind.kind, starts_on, term)
         membership = await Membership.create(
             user_id=user_id,
             membership_type_id=kind.id,
@@ -76,9 +79,10 @@ async def start_membership(
             currency=option.currency,
             status=Status.PENDING,
             starts_on=starts_on,
-            ends_on=term_of(starts_on, kind.term_months or 3).end if kind.kind is MembershipKind.FIXED_TERM else None,
+            ends_on=terms.ends_on,
             course_ref=course_ref,
             cart_ref=cart_ref,
+            **await fees.begun(terms, amount),
         )
         work.audit(
             "start_membership", membership, after={"amount": amount, "price_level": level, "starts_on": starts_on}
@@ -105,6 +109,36 @@ async def move(
     return True
 
 
+async def made_good(work: Unit, membership: Membership, cause: Cause, *, because: tuple[Any, ...] = ()) -> bool:
+    """Move a locked membership for money or an instruction that came -> whether it moved.
+
+    A suspension is lifted once nothing holds it any more: what still does becomes its reason.
+    """
+    suspended_for = _suspended_for(membership)
+    if suspended_for is None or lifecycle.move(membership.status, cause, suspended_for) is None:
+        return await move(work, membership, cause, because=because)
+    holds = await _holds(membership)
+    if holds is None:
+        return await move(work, membership, cause, because=because)
+    if holds is not suspended_for and {holds, suspended_for} != set(OWING):
+        membership.reason = holds.value
+        await membership.save(update_fields=["reason"])
+        work.audit(
+            STILL_HELD, membership, before={"reason": suspended_for}, after={"reason": holds}, because=[cause, *because]
+        )
+    return False
+
+
+async def _holds(membership: Membership) -> Cause | None:
+    """What would suspend a membership now: something missed, or an instruction that is no more (R12, R40)."""
+    if await owed.owes(membership):
+        return Cause.PAYMENT_FAILED
+    mandate = await Mandate.get_or_none(id=membership.mandate_id) if membership.mandate_id else None
+    kind = await MembershipType.get(id=membership.membership_type_id)
+    needed = membership.amount and FREQUENCY[kind.kind] is Frequency.RECURRING
+    return Cause.MANDATE_CANCELLED if needed and mandate and mandate.status in DEAD else None
+
+
 def _suspended_for(membership: Membership) -> Cause | None:
     return Cause(membership.reason) if membership.status is Status.SUSPENDED and membership.reason else None
 
@@ -126,7 +160,8 @@ async def _arrive(
     if status in lifecycle.TERMINAL:
         last = ended_on or work.at.date()
         membership.ends_on = max(min(last, membership.ends_on or last), membership.starts_on)
-    await membership.save(update_fields=["status", "reason", "version", "ends_on"])
+        membership.next_fee_on = None
+    await membership.save(update_fields=["status", "reason", "version", "ends_on", "next_fee_on"])
     work.audit(MOVED, membership, before={"status": before}, after={"status": status}, because=[cause, *because])
     if STANDING[before].enters and not STANDING[status].enters:
         await access.revoke(work, membership)
@@ -213,60 +248,3 @@ async def due(membership_id: UUID, cause: Cause, *, acting: str, at: datetime) -
     """Move a membership because its day has come."""
     async with unit(acting=acting, at=at) as work:
         await move(work, await locked_to_end(membership_id), cause)
-
-
-MANDATE_CAUSES: dict[MandateStatus, Cause] = {
-    MandateStatus.ACTIVE: Cause.MANDATE_READY,
-    MandateStatus.FAILED: Cause.MANDATE_CANCELLED,
-    MandateStatus.CANCELLED: Cause.MANDATE_CANCELLED,
-    MandateStatus.EXPIRED: Cause.MANDATE_CANCELLED,
-    MandateStatus.BLOCKED: Cause.MANDATE_CANCELLED,
-}
-
-
-async def mandate_changed(fact: MandateChanged, *, acting: str, at: datetime) -> None:
-    """A direct debit instruction is as the provider says now; what it pays moves with it (R11, R12)."""
-    async with unit(acting=acting, at=at) as work:
-        mandate = await _mandate_of(fact)
-        if mandate is None:
-            return
-        before = mandate.status
-        mandate.status, mandate.external_id = fact.status, fact.external_id
-        await mandate.save(update_fields=["status", "external_id"])
-        if before is not fact.status:
-            work.audit("mandate_changed", mandate, before={"status": before}, after={"status": fact.status})
-        cause = MANDATE_CAUSES.get(fact.status)
-        paid_by_it = Membership.filter(mandate_id=mandate.id).select_for_update().order_by("id")
-        for membership in await paid_by_it if cause else ():
-            assert cause is not None
-            await move(work, membership, cause, because=(fact.origin or "", fact.cause or ""))
-
-
-async def _mandate_of(fact: MandateChanged) -> Mandate | None:
-    ours = Mandate.filter(provider=fact.provider).select_for_update()
-    known = await ours.filter(external_id=fact.external_id).first()
-    if known is None and fact.billing_request_id:
-        known = await ours.filter(request_id=fact.billing_request_id).first()
-    return known
-
-
-async def start_mandate(*, user_id: UUID, currency: str, acting: str, at: datetime) -> Mandate:
-    """Prepare a direct debit; a job opens its signing page. Raises Refusal NOT_FOUND."""
-    async with unit(acting=acting, at=at) as work:
-        if not await User.exists(id=user_id):
-            raise Refusal(Code.NOT_FOUND, field=("userId",))
-        if currency not in DEBIT_CURRENCIES:
-            raise Refusal(Code.INVALID_INPUT, f"There are no direct debits in {currency}.", field=("currency",))
-        mandate = await Mandate.create(user_id=user_id, provider="GOCARDLESS")
-        work.audit("start_mandate", mandate, after={"user_id": user_id})
-        work.job("mandates.start", payload={"mandate_id": mandate.id, "currency": currency}, user_id=user_id)
-    return mandate
-
-
-async def signing_page_opened(mandate_id: UUID, *, request_id: str, url: str, acting: str, at: datetime) -> None:
-    """The provider opened a page to sign the instruction at."""
-    async with unit(acting=acting, at=at) as work:
-        mandate = await Mandate.filter(id=mandate_id).select_for_update().get()
-        mandate.request_id, mandate.authorisation_url = request_id, url
-        await mandate.save(update_fields=["request_id", "authorisation_url"])
-        work.audit("signing_page_opened", mandate, after={"request_id": request_id})

@@ -6,12 +6,12 @@ from zoneinfo import ZoneInfo
 
 from models.actions import packages
 from models.actions.catalogue import price_at
+from models.actions.charges import raise_payment
 from models.actions.memberships import DEBIT_CURRENCIES, FARTHEST
 from models.actions.transaction import repeated
 from models.actions.unit import Unit, unit
 from models.actions.users import linked
 from models.rules.calendar import day_at
-from models.rules.events import PaymentDue
 from models.rules.money import Money
 from models.rules.pricing import Frequency
 from models.rules.refusals import Code, Refusal
@@ -19,9 +19,7 @@ from models.rules.states import MandateStatus, PaymentPurpose, Provider
 from models.tables.centre import Centre
 from models.tables.membership import Mandate
 from models.tables.package import Package, PackageOffer
-from models.tables.payment import Payment
 from models.tables.pricing import PricingOption
-from models.tables.row import new_id
 from models.tables.user import User
 
 
@@ -122,17 +120,12 @@ async def _usable(mandate_id: UUID, user_id: UUID, currency: str) -> Mandate:
 async def _ask_for(work: Unit, package: Package, price: Money, mandate: Mandate | None) -> None:
     if mandate is None and await linked(package.user_id, Provider.STRIPE, "payment_method") is None:
         raise Refusal(Code.NO_CARD_ON_FILE, field=("userId",))
-    payment_id = new_id()
-    payment = await Payment.create(
-        id=payment_id,
+    await raise_payment(
+        work,
         user_id=package.user_id,
         purpose=PaymentPurpose.PACKAGE,
         package_id=package.id,
-        mandate_id=mandate.id if mandate else None,
-        provider=Provider.GOCARDLESS if mandate else Provider.STRIPE,
-        amount=price.minor_units,
-        currency=price.currency,
+        price=price,
         due_on=work.at.date(),
-        key=f"payment:{payment_id}:1",
+        mandate=mandate,
     )
-    work.emit(PaymentDue(payment_id=payment.id, user_id=payment.user_id))

@@ -3,35 +3,44 @@
 from datetime import date, datetime
 from uuid import UUID
 
-from models.actions import asking, bookings, cancellations, endings, memberships, notifications, packages
+from models.actions import (
+    asking,
+    bookings,
+    cancellations,
+    dunning,
+    endings,
+    fees,
+    memberships,
+    notifications,
+    owed,
+    packages,
+)
 from models.actions.asking import Attempt
 from models.actions.asking import locked as _locked
-from models.actions.fees import ask_fee
+from models.actions.billing_policy import policy
 from models.actions.notifications import Message
 from models.actions.transaction import repeated
 from models.actions.unit import Unit, unit
 from models.actions.users import linked
 from models.ports import Collection
-from models.rules.events import PaymentDue, PaymentMissed, PaymentUpdated
+from models.rules.arrears import MISSED
+from models.rules.dunning import suspends
+from models.rules.events import PaymentMissed, PaymentUpdated
 from models.rules.facts import PaymentFact
-from models.rules.lifecycle import TERMINAL, Cause, Status
-from models.rules.refusals import Code, Refusal
+from models.rules.lifecycle import Cause, Status
 from models.rules.states import (
-    JobState,
     PaymentOutcome,
     PaymentPurpose,
     PaymentStatus,
-    Provider,
     settled,
 )
 from models.tables.course import Course
-from models.tables.job import Job
-from models.tables.membership import Mandate, Membership
+from models.tables.membership import Mandate
 from models.tables.payment import Payment
 
 COLLECTABLE = frozenset({PaymentStatus.DUE, PaymentStatus.UNKNOWN})
 ANYWHERE = frozenset(PaymentStatus)
-_ARREARS = (PaymentStatus.FAILED, PaymentStatus.CHARGED_BACK)
+CHANGES = ["status", "reference", "failure", "will_retry", "attempts", "retry_on", "carried_by_id"]
 
 
 @repeated
@@ -43,7 +52,8 @@ async def collect_fee(membership_id: UUID, *, period_start: date, acting: str, a
     that day or it has its fee), NO_MANDATE, NO_CARD_ON_FILE.        Source: R2, R5, R6, R11, R39, R49
     """
     async with unit(acting=acting, at=at) as work:
-        return await ask_fee(work, await memberships.locked(membership_id), period_start)
+        deferred = await owed.hold_deferred(membership_id)
+        return await fees.ask_fee(work, await memberships.locked(membership_id), period_start, deferred=deferred)
 
 
 async def begin_collection(payment_id: UUID, *, acting: str, at: datetime) -> Attempt[Collection] | None:
@@ -53,19 +63,13 @@ async def begin_collection(payment_id: UUID, *, acting: str, at: datetime) -> At
         if payment.status not in COLLECTABLE:
             return None
         ended = await endings.over(payment)
-        if payment.status is PaymentStatus.DUE and payment.attempts == 0 and (ended or await _is_over(payment)):
+        if payment.status is PaymentStatus.DUE and payment.attempts == 0 and (ended or await dunning.is_over(payment)):
             await endings.drop(work, payment)  # ended before it was asked for: no fee may follow (R49)
             return None
         if ended:
             await endings.ask_to_stop(work, payment)  # an earlier attempt may have reached the provider
             return None
         return await asking.tried(payment, await order_of(payment))
-
-
-async def _is_over(payment: Payment) -> bool:
-    """Whether the membership a fee is for has ended, and no other took over from it."""
-    membership = await Membership.get_or_none(id=payment.membership_id) if payment.membership_id else None
-    return membership is not None and (await memberships.heir(membership)).status in TERMINAL
 
 
 async def order_of(payment: Payment) -> Collection:
@@ -135,14 +139,19 @@ async def settle(
                 await payment.save(update_fields=["reference"])
             return False
         before, payment.status = payment.status, status
-        payment.reference = reference or payment.reference
+        twice = await _taken_twice(payment, before)
+        payment.reference, payment.carried_by_id = reference or payment.reference, None
         payment.failure, payment.will_retry = failure, will_retry
+        payment.retry_on = await dunning.next_try(work, payment, status, will_retry=will_retry)
         if before is PaymentStatus.FAILED and status is PaymentStatus.SUBMITTED and only_from is ANYWHERE:
             payment.attempts += 1  # the provider tries again by itself: should that fail too, it is told anew (R44)
-        await payment.save(update_fields=["status", "reference", "failure", "will_retry", "attempts"])
-        work.audit("settle_payment", payment, before={"status": before}, after={"status": status, "failure": failure})
+        await payment.save(update_fields=CHANGES)
+        after = {"status": status, "failure": failure} | ({"retry_on": payment.retry_on} if payment.retry_on else {})
+        work.audit(dunning.SETTLED, payment, before={"status": before}, after=after)
         work.emit(PaymentUpdated(payment_id=payment.id, user_id=payment.user_id))
-        if status in _ARREARS:
+        if twice is not None:
+            await endings.review(work, payment, twice)
+        if status in MISSED:
             work.emit(PaymentMissed(payment_id=payment.id, user_id=payment.user_id))
         if payment.booking_id:
             await _settle_booking(work, payment)
@@ -161,11 +170,10 @@ async def _settle_booking(work: Unit, payment: Payment) -> None:
         await cancellations.release(work, payment.booking_id, because=f"payment {payment.status}: {payment.failure}")
 
 
+UNPAID = (PaymentOutcome.FAILED, PaymentOutcome.CHARGED_BACK, PaymentOutcome.CANCELLED)
 FEE_CAUSES: dict[PaymentStatus, Cause] = {
     PaymentStatus.FAILED: Cause.PAYMENT_FAILED,
     PaymentStatus.CHARGED_BACK: Cause.PAYMENT_CHARGED_BACK,
-    PaymentStatus.CONFIRMED: Cause.PAYMENT_MADE_GOOD,
-    PaymentStatus.PAID_OUT: Cause.PAYMENT_MADE_GOOD,
 }
 
 
@@ -175,27 +183,41 @@ async def _settle_membership(work: Unit, payment: Payment) -> None:
     membership = await memberships.heir(bought)
     if payment.status in packages.RECEIVED:
         await packages.sessions_paid(work, bought, holder=membership)
-    elif payment.status in (*_ARREARS, PaymentStatus.CANCELLED):
+    elif payment.status in (*MISSED, PaymentStatus.CANCELLED):
         await packages.sessions_unpaid(work, bought, holder=membership)
     if endings.stopped(payment, membership):
         await endings.follow(work, payment)
         return
-    cause = FEE_CAUSES.get(payment.status)
-    if cause is None:
-        return
-    if cause is Cause.PAYMENT_MADE_GOOD:
-        if await Payment.filter(membership_id__in=[bought.id, membership.id], status__in=_ARREARS).exists():
-            return
-        if membership.status is Status.PENDING:
-            cause = Cause.FIRST_PAYMENT_MADE
-    await memberships.move(work, membership, cause, because=(f"payment {payment.id}",))
+    because = (f"payment {payment.id}",)
+    if payment.status in MISSED:
+        again = payment.status is PaymentStatus.FAILED and (payment.will_retry or payment.retry_on is not None)
+        if suspends((await policy()).suspend_on, will_be_retried=again):
+            await memberships.move(work, membership, FEE_CAUSES[payment.status], because=because)
+    elif payment.status is PaymentStatus.CANCELLED:
+        await fees.ask_anew(work, membership, payment)
+    elif payment.status in packages.RECEIVED and membership.status is Status.PENDING:
+        await memberships.move(work, membership, Cause.FIRST_PAYMENT_MADE, because=because)
+    elif payment.status in packages.RECEIVED:
+        await memberships.made_good(work, membership, Cause.PAYMENT_MADE_GOOD, because=because)
+
+
+async def _taken_twice(payment: Payment, before: PaymentStatus) -> str | None:
+    """Why money that came is not owed: it was written off, or another payment asks for it too."""
+    if payment.status not in packages.RECEIVED:
+        return None
+    if before is PaymentStatus.WRITTEN_OFF:
+        return "it came after it was written off"
+    carrier = await Payment.get_or_none(id=payment.carried_by_id) if payment.carried_by_id else None
+    if carrier is None or carrier.status is PaymentStatus.CANCELLED:
+        return None
+    return f"it came although payment {carrier.id} asks for it too"
 
 
 async def _settle_package(work: Unit, payment: Payment) -> None:
     assert payment.package_id is not None
     if payment.status in packages.RECEIVED:
         await packages.paid(work, payment.package_id)
-    elif payment.status in (*_ARREARS, PaymentStatus.CANCELLED):
+    elif payment.status in (*MISSED, PaymentStatus.CANCELLED):
         await packages.unpaid(work, payment.package_id)
 
 
@@ -208,46 +230,11 @@ async def payment_fact(fact: PaymentFact, *, acting: str, at: datetime) -> bool:
         payment.id,
         fact.outcome,
         reference=fact.external_id,
-        failure=fact.cause if fact.outcome in (PaymentOutcome.FAILED, PaymentOutcome.CHARGED_BACK) else None,
+        failure=fact.cause if fact.outcome in UNPAID else None,
         will_retry=fact.will_attempt_retry,
         acting=acting,
         at=at,
     )
-
-
-async def retry_payment(payment_id: UUID, *, acting: str, at: datetime) -> Payment:
-    """Ask again for a failed fee or package. Raises Refusal NOT_FOUND, PAYMENT_NOT_RETRYABLE.
-
-    A released booking's charge is not asked for again, nor what the provider itself will retry.
-    """
-    async with unit(acting=acting, at=at) as work:
-        payment = await _locked(payment_id)
-        if payment.status is not PaymentStatus.FAILED or payment.booking_id or payment.will_retry:
-            raise Refusal(Code.PAYMENT_NOT_RETRYABLE, f"The payment is {payment.status}.", field=("paymentId",))
-        if await _is_over(payment):
-            raise Refusal(Code.PAYMENT_NOT_RETRYABLE, "Its membership has ended.", field=("paymentId",))
-        subject = f"payments.retry:{payment.id}"
-        if await Job.exists(subject=subject, state__in=(JobState.READY, JobState.LEASED)):
-            raise Refusal(Code.PAYMENT_NOT_RETRYABLE, "It is being asked for already.", field=("paymentId",))
-        if payment.reference is None:
-            payment.status = PaymentStatus.DUE
-            await payment.save(update_fields=["status"])
-            work.emit(PaymentDue(payment_id=payment.id, user_id=payment.user_id))
-        else:
-            payment.attempts += 1
-            await payment.save(update_fields=["attempts"])
-            payload = {"payment_id": payment.id, "key": f"payment:{payment.id}:retry:{payment.attempts}"}
-            work.job("payments.retry", payload=payload, subject=subject, user_id=payment.user_id)
-        work.audit("retry_payment", payment, after={"attempts": payment.attempts})
-    return payment
-
-
-async def to_retry(payment_id: UUID) -> tuple[Provider, str] | None:
-    """(provider, its reference) of a payment that is still failed, or None where it is not any more."""
-    payment = await Payment.get(id=payment_id)
-    if payment.status is not PaymentStatus.FAILED or payment.reference is None or await _is_over(payment):
-        return None
-    return payment.provider, payment.reference
 
 
 async def to_ask_about(limit: int = 100) -> list[Payment]:

@@ -43,6 +43,23 @@ def period_on(start: date, day: date) -> Days | None:
     return period_of(start, n if months_after(start, n) <= day else n - 1)
 
 
+def clamped(month: date, day: int) -> date:
+    """(any day of a month, the number of a day) -> that day of the month, or the month's last. Source: R5."""
+    return month.replace(day=min(day, monthrange(month.year, month.month)[1]))
+
+
+def billing_month(billing_day: int, day: date) -> Days:
+    """(the day of the month that bills, a day) -> the days from the last such day, itself perhaps, to the next one.
+
+    A month without that day bills on its last: 31 -> 31 January, 28 February, 31 March.
+    """
+    this = clamped(day, billing_day)
+    first = day.replace(day=1)
+    if this > day:
+        return Days(clamped(months_after(first, -1), billing_day), this)
+    return Days(this, clamped(months_after(first, 1), billing_day))
+
+
 def term_of(start: date, months: int = 3) -> Days:
     """The days of a fixed term: three calendar months unless configured otherwise. Source: R6."""
     return Days(start, months_after(start, months))

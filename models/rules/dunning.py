@@ -1,9 +1,11 @@
 """What follows a failed payment: when it is tried again, and which failure suspends. Source: CoursePro, D."""
 
-from datetime import date, timedelta
+from datetime import date
 from enum import StrEnum
 
-RETRY_CALENDAR: tuple[int, ...] = (3, 5, 7)  # days to wait after the first, second and third failure; then give up
+from models.rules.working_days import working_days_after
+
+RETRY_AFTER: tuple[int, ...] = (1, 5)  # working days to wait after the first and the second failure; then give up
 
 
 class SuspendOn(StrEnum):
@@ -13,8 +15,8 @@ class SuspendOn(StrEnum):
     RETRIES_EXHAUSTED = "RETRIES_EXHAUSTED"
 
 
-def next_attempt(failed_attempts: int, failed_on: date, calendar: tuple[int, ...] = RETRY_CALENDAR) -> date | None:
-    """(failures so far, day of the last, days to wait after each) -> the day to try again, or None to give up.
+def next_attempt(failed_attempts: int, failed_on: date, calendar: tuple[int, ...] = RETRY_AFTER) -> date | None:
+    """(failures so far, day of the last, working days to wait after each) -> the day to try again, None to give up.
 
     ValueError when nothing has failed. Source: R40, R84
     """
@@ -22,7 +24,7 @@ def next_attempt(failed_attempts: int, failed_on: date, calendar: tuple[int, ...
         raise ValueError(f"{failed_attempts} failed attempts")
     if failed_attempts > len(calendar):
         return None
-    return failed_on + timedelta(days=calendar[failed_attempts - 1])
+    return working_days_after(failed_on, calendar[failed_attempts - 1])
 
 
 def suspends(policy: SuspendOn, *, will_be_retried: bool) -> bool:

@@ -53,6 +53,9 @@ class Code(StrEnum):
     BILLING_DETAILS_REFUSED = "BILLING_DETAILS_REFUSED"
     PAYMENT_NOT_RETRYABLE = "PAYMENT_NOT_RETRYABLE"
     PAYMENT_NOT_COLLECTABLE = "PAYMENT_NOT_COLLECTABLE"
+    NO_ARREARS = "NO_ARREARS"
+    SETTLEMENT_NOT_POSSIBLE = "SETTLEMENT_NOT_POSSIBLE"
+    MANDATE_NOT_CANCELLABLE = "MANDATE_NOT_CANCELLABLE"
     PAYMENT_NOT_REFUNDABLE = "PAYMENT_NOT_REFUNDABLE"
     REFUND_TOO_LARGE = "REFUND_TOO_LARGE"
     INVOICE_NOT_PAID = "INVOICE_NOT_PAID"
@@ -180,6 +183,9 @@ REFUSALS: dict[Code, Declared] = {
     ),
     _C.PAYMENT_NOT_RETRYABLE: Declared("Only a failed payment can be tried again.", "CoursePro, D; R40"),
     _C.PAYMENT_NOT_COLLECTABLE: Declared("Only a payment that is due and not yet sent can be collected.", "R48, R145"),
+    _C.NO_ARREARS: Declared("Nothing is owed that nobody is asked for: there is nothing to settle.", "R39, R49"),
+    _C.SETTLEMENT_NOT_POSSIBLE: Declared("Choose another way to settle what is owed.", "Decision 47"),
+    _C.MANDATE_NOT_CANCELLABLE: Declared("Only an instruction that is not over yet can be cancelled.", "R12"),
     _C.PAYMENT_NOT_REFUNDABLE: Declared(
         "Only money that was received can be given back: wait until the payment is confirmed.", "Decision 30"
     ),

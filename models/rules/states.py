@@ -113,20 +113,23 @@ class PaymentOutcome(StrEnum):
 _OPEN = frozenset({PaymentStatus.DUE, PaymentStatus.SUBMITTED, PaymentStatus.UNKNOWN})
 RECEIVED = frozenset({PaymentStatus.CONFIRMED, PaymentStatus.PAID_OUT})
 _FALLEN = frozenset({PaymentStatus.FAILED})
+_GIVEN_UP = frozenset({PaymentStatus.CANCELLED, PaymentStatus.CARRIED, PaymentStatus.WRITTEN_OFF})
 
-# outcome: (states it is news in, the state it leads to). Confirmed is not final: a failure or a chargeback may follow.
-# Cancelled is, unless the money came all the same: a call thought lost may have arrived.
+# outcome: (states it is news in, the state it leads to). Confirmed is not final: a failure or a chargeback may follow,
+# and the payer's bank may take its chargeback back.
+# Cancelled is, unless the money came all the same: a call thought lost may have arrived. So may money that another
+# payment asks for by now, or nobody any more.
 SETTLEMENTS: dict[PaymentOutcome, tuple[frozenset[PaymentStatus], PaymentStatus]] = {
     PaymentOutcome.SUBMITTED: (
         frozenset({PaymentStatus.DUE, PaymentStatus.UNKNOWN}) | _FALLEN,
         PaymentStatus.SUBMITTED,
     ),
     PaymentOutcome.CONFIRMED: (
-        _OPEN | _FALLEN | {PaymentStatus.CANCELLED, PaymentStatus.CHARGED_BACK},
+        _OPEN | _FALLEN | _GIVEN_UP | {PaymentStatus.CHARGED_BACK},
         PaymentStatus.CONFIRMED,
     ),
     PaymentOutcome.PAID_OUT: (
-        _OPEN | _FALLEN | {PaymentStatus.CANCELLED, PaymentStatus.CONFIRMED},
+        _OPEN | _FALLEN | _GIVEN_UP | {PaymentStatus.CONFIRMED, PaymentStatus.CHARGED_BACK},
         PaymentStatus.PAID_OUT,
     ),
     PaymentOutcome.FAILED: (_OPEN | RECEIVED, PaymentStatus.FAILED),
@@ -197,6 +200,10 @@ class MandateStatus(StrEnum):
     CANCELLED = "CANCELLED"
     EXPIRED = "EXPIRED"
     BLOCKED = "BLOCKED"
+
+
+# nothing can be charged on these, unless the provider reinstates them
+DEAD = frozenset({MandateStatus.FAILED, MandateStatus.CANCELLED, MandateStatus.EXPIRED, MandateStatus.BLOCKED})
 
 
 class ReviewKind(StrEnum):

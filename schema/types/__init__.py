@@ -1,5 +1,6 @@
 """The types, by area; importing this package declares all of them."""
 
+from schema.types.billing import BillingPolicy
 from schema.types.catalogue import (
     Centre,
     ClassType,
@@ -35,6 +36,7 @@ TYPES = (
     ApiKey,
     Attendance,
     AuditEntry,
+    BillingPolicy,
     Booking,
     CardSubscription,
     Centre,

@@ -4,10 +4,14 @@ from datetime import date, datetime
 
 from models.rules.lifecycle import STANDING, Status
 from models.rules.states import MandateStatus, Provider, SubscriptionStatus
-from resolvers.reads.declare import Node, column, entity, many, one
+from resolvers.reads.declare import Node, column, entity, many, one, part
 from schema.enums import Availability
 from schema.scalars import URL
 from schema.types.shared import Money, money
+
+_ARREARS = """SELECT coalesce(sum(p.amount), 0)::bigint AS minor, {parent}.currency AS currency FROM payment p
+    LEFT JOIN payment c ON c.id = p.carried_by_id WHERE p.membership_id = {parent}.id AND (
+    p.status IN ('FAILED', 'CHARGED_BACK') OR p.status = 'CARRIED' AND coalesce(c.status, 'CANCELLED') = 'CANCELLED')"""
 
 
 def _availability() -> str:
@@ -38,6 +42,11 @@ class Membership(Node):
     moved_from = one("Membership", "The one it took over from when its course was moved.", on="moved_from_id")
     fees_from: date | None = column(
         "The first day it owes a fee for, where that is not its first; 9999-12-31 for never."
+    )
+    next_fee_on: date | None = column("The first day of the next period to be asked for; null where none is.")
+    billing_day: int | None = column("The day of the month its periods begin on; null for its anniversary.")
+    arrears: Money | None = part(
+        "What was not paid and nobody is asked for now; null where money is not shown.", _ARREARS
     )
     version: int = column("Rises with each change of status.")
     created_at: datetime = column("When it was bought.")

@@ -38,6 +38,8 @@ class Payment(Node):
     attempts: int = column("How often it was tried.")
     failure: str | None = column("The provider's word for why it failed.")
     will_retry: bool = column("Whether the provider tries again by itself.")
+    retry_on: date | None = column("The day it is asked for again.")
+    carried_by = one("Payment", "The payment that asks for its amount, where it is carried.", on="carried_by_id")
     refunded: Money = part("How much of it is given back, or is to be.", _REFUNDED)
     refunds = all_of("Refund", "What was given back of it, and what failed to be.", on="payment_id")
     created_at: datetime = column("When it was asked for.")

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from models.actions import access, course_ends, memberships, payments, refunds, rosters
+from models.actions import access, course_ends, dunning, memberships, payments, refunds, rosters
 from models.rules.facts import Attendee, AttendeesPosted, CourseEnd, CourseEnded, StatusClaimed
 from models.rules.invoicing import Mark
 from models.rules.lifecycle import STANDING, TERMINAL, Cause, Status
@@ -226,9 +226,9 @@ async def test_a_failed_fee_is_not_tried_again_after_the_end() -> None:
     membership = await a_membership()
     fee = await a_fee(membership)
     await payments.settle(fee.id, Out.FAILED, reference=a_name("PM"), acting=BY, at=NOW)
-    await payments.retry_payment(fee.id, acting=BY, at=NOW)
+    await dunning.retry_payment(fee.id, acting=BY, at=NOW)
     await told(an_end(membership, CourseEnd.CANCELLED))
-    assert await payments.to_retry(fee.id) is None
+    assert await dunning.to_retry(fee.id) is None
     assert (await Payment.get(id=fee.id)).status is P.FAILED
     await payments.settle(fee.id, Out.SUBMITTED, acting=BY, at=NOW)  # its provider tries again by itself
     assert await Job.filter(kind="payments.cancel", subject=f"payments.collect:{fee.id}").count() == 1

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from models.actions import catalogue, course_ends, course_feed, memberships
+from models.actions import catalogue, course_ends, course_feed, mandates, memberships
 from models.rules.facts import CourseEnd, CourseEnded, MandateChanged
 from models.rules.lifecycle import Cause, Status
 from models.rules.pricing import Integration, MembershipKind
@@ -65,7 +65,7 @@ async def told(membership: Membership, status: MandateStatus, **options: Any) ->
         origin="bank",
         **options,
     )
-    await memberships.mandate_changed(fact, acting="webhook:GOCARDLESS", at=NOW)
+    await mandates.mandate_changed(fact, acting="webhook:GOCARDLESS", at=NOW)
 
 
 async def now_of(membership: Membership) -> tuple[Status, str | None]:
@@ -106,8 +106,10 @@ async def test_it_waits_for_its_mandate_and_follows_it() -> None:
         await told(membership, MandateStatus.CANCELLED, cause="bank_account_closed")
     assert await now_of(membership) == (Status.SUSPENDED, "MANDATE_CANCELLED")
     assert seen.audit[-1].because == ["MANDATE_CANCELLED", "bank", "bank_account_closed"]
+    await told(membership, MandateStatus.PENDING)
+    assert (await now_of(membership))[0] is Status.SUSPENDED, "reinstated, and not with the banks yet"
     await told(membership, MandateStatus.ACTIVE)
-    assert (await now_of(membership))[0] is Status.SUSPENDED
+    assert await now_of(membership) == (Status.ACTIVE, "MANDATE_REPLACED")
 
 
 async def test_a_mandate_that_is_ready_early_does_not_open_the_door_before_the_first_day() -> None:
@@ -235,13 +237,13 @@ async def test_a_change_of_status_told_to_many_at_once_happens_once() -> None:
 async def test_a_direct_debit_begins_with_a_page_to_sign() -> None:
     user = await a_user()
     async with happening() as seen:
-        mandate = await memberships.start_mandate(user_id=user.id, currency="GBP", acting=BY, at=NOW)
+        mandate = await mandates.start_mandate(user_id=user.id, currency="GBP", acting=BY, at=NOW)
     assert mandate.status is MandateStatus.PENDING
     assert [(job.kind, job.payload, job.user_id) for job in seen.jobs] == [
         ("mandates.start", {"mandate_id": str(mandate.id), "currency": "GBP"}, user.id)
     ]
     async with refused(Code.NOT_FOUND, "userId"):
-        await memberships.start_mandate(user_id=new_id(), currency="GBP", acting=BY, at=NOW)
+        await mandates.start_mandate(user_id=new_id(), currency="GBP", acting=BY, at=NOW)
 
 
 async def test_a_mandate_of_others_is_left_alone() -> None:
@@ -255,4 +257,4 @@ async def test_a_mandate_of_others_is_left_alone() -> None:
         billing_request_id="BRQ_other",
     )
     async with nothing_written():
-        await memberships.mandate_changed(fact, acting="webhook:GOCARDLESS", at=NOW)
+        await mandates.mandate_changed(fact, acting="webhook:GOCARDLESS", at=NOW)

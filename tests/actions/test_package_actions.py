@@ -8,7 +8,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from models.actions import catalogue, offers, packages, payments
+from models.actions import catalogue, dunning, offers, packages, payments
 from models.actions.bookings import book_course
 from models.actions.packages import balance, grant_package
 from models.rules.booking import Method
@@ -265,7 +265,7 @@ async def test_a_payment_that_fails_leaves_it_empty_and_may_be_tried_again() -> 
     assert await entries(package) == []
     payment = await Payment.get(package_id=package.id)
     async with happening() as seen:
-        await payments.retry_payment(payment.id, acting=BY, at=NOW)
+        await dunning.retry_payment(payment.id, acting=BY, at=NOW)
     assert (seen.kinds, seen.verbs) == (["payments.retry"], ["retry_payment"])
     await settle(package, Out.SUBMITTED)
     await settle(package, Out.CONFIRMED, at=NOW + WEEK)
@@ -278,7 +278,7 @@ async def test_one_that_never_reached_the_provider_is_asked_for_again() -> None:
     await settle(package, Out.FAILED, failure="mandate_is_inactive")
     payment = await Payment.get(package_id=package.id)
     async with happening() as seen:
-        assert (await payments.retry_payment(payment.id, acting=BY, at=NOW)).status is P.DUE
+        assert (await dunning.retry_payment(payment.id, acting=BY, at=NOW)).status is P.DUE
     assert seen.events == ["PaymentDue"]
 
 

@@ -12,7 +12,7 @@ import pytest
 
 from integrations.clock import SystemClock
 from integrations.registry import Registry
-from models.actions import asking, payments
+from models.actions import asking, dunning, payments
 from models.actions.vault import Vault
 from models.ports import (
     Collected,
@@ -303,7 +303,7 @@ async def test_a_decline_told_twice_is_missed_once(till: Till) -> None:
 async def test_a_failed_fee_is_retried_under_its_reference(till: Till) -> None:
     await till.run()
     await payments.settle(till.fee.id, Out.FAILED, acting=BY, at=NOW)
-    await payments.retry_payment(till.fee.id, acting=BY, at=NOW)
+    await dunning.retry_payment(till.fee.id, acting=BY, at=NOW)
     await till.run("payments.retry")
     assert till.gateway.calls[-1] == f"retry {reference(till)} payment:{till.fee.id}:retry:2"
     assert (await till.now())[0] is P.SUBMITTED

@@ -2,7 +2,8 @@
 
 from uuid import UUID
 
-from models.actions import carts, course_feed, jobs, links, memberships
+from models.actions import carts, course_feed, jobs, links, mandates, memberships
+from models.rules.states import MandateStatus
 from models.tables.membership import Mandate
 from models.tables.user import User
 from workers.work import Work
@@ -33,7 +34,7 @@ async def move_due(work: Work) -> None:
 async def start_mandate(work: Work) -> None:
     """Open the page a payer signs a direct debit at; the job's result is its address."""
     mandate = await Mandate.get(id=work.job.payload["mandate_id"])
-    if mandate.authorisation_url is not None:
+    if mandate.authorisation_url is not None or mandate.status is MandateStatus.CANCELLED:
         return
     user = await User.get(id=mandate.user_id)
     request = await (await work.providers.mandates()).start(
@@ -43,7 +44,7 @@ async def start_mandate(work: Work) -> None:
         prefilled={"given_name": user.first_name, "family_name": user.last_name, "email": user.email},
         key=f"mandate:{mandate.id}",
     )
-    await memberships.signing_page_opened(
+    await mandates.signing_page_opened(
         mandate.id,
         request_id=request.request_id,
         url=request.authorisation_url,
@@ -51,6 +52,16 @@ async def start_mandate(work: Work) -> None:
         at=work.now,
     )
     await jobs.answer(work.job.lease, request.authorisation_url)
+
+
+async def cancel_mandate(work: Work) -> None:
+    """Cancel an instruction, or the page to sign it at; one that is over already is fine."""
+    mandate = await mandates.to_cancel(UUID(work.job.payload["mandate_id"]))
+    if mandate is None:
+        return
+    gateway = await work.providers.mandates()
+    await gateway.withdraw(mandate=mandate.external_id, request=mandate.request_id, key=f"mandate:{mandate.id}:cancel")
+    await mandates.cancelled(mandate.id, acting=work.acting, at=work.now)
 
 
 async def payment_link(work: Work) -> None:

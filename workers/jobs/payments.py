@@ -6,12 +6,12 @@ from functools import partial
 from typing import TypeVar
 from uuid import UUID
 
-from models.actions import asking, endings, payments, refunds
+from models.actions import asking, dunning, endings, fee_calendar, payments, refunds
 from models.actions.asking import Attempt
 from models.ports import Collected, OutcomeUnknown, PaymentGateway, Refunded, Refused
 from models.rules.states import PaymentOutcome, PaymentStatus, RefundOutcome
 from models.tables.payment import Payment
-from workers.work import Work
+from workers.work import Unfinished, Work
 
 Order = TypeVar("Order")
 Answer = TypeVar("Answer")
@@ -141,13 +141,30 @@ async def _there(gateway: PaymentGateway, payment: Payment) -> Collected | None:
 async def retry(work: Work) -> None:
     """Ask again for a failed payment under its own reference."""
     payment_id = UUID(work.job.payload["payment_id"])
-    order = await payments.to_retry(payment_id)
+    order = await dunning.to_retry(payment_id)
     if order is None:
         return
     provider, reference = order
     gateway = await work.providers.payments(provider)
-    collected = await gateway.retry(reference, work.job.payload["key"])
+    try:
+        collected = await gateway.retry(reference, work.job.payload["key"])
+    except Refused:
+        if await dunning.not_retried(payment_id, acting=work.acting, at=work.now):
+            return
+        raise
     await _record(work, payment_id, collected, frozenset({PaymentStatus.FAILED}))
+
+
+async def raise_fees(work: Work) -> None:
+    """Ask for the fees whose period is near; the rest of many in another turn."""
+    if await fee_calendar.raise_fees(acting=work.acting, at=work.now):
+        raise Unfinished
+
+
+async def retry_due(work: Work) -> None:
+    """Ask again for failed payments whose day has come (R40)."""
+    for payment_id in await dunning.due(work.now.date()):
+        await dunning.retry_as_planned(payment_id, acting=work.acting, at=work.now)
 
 
 async def ask(work: Work) -> None:

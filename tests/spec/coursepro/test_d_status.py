@@ -64,13 +64,10 @@ def test_the_first_failure_suspends_unless_set_to_wait_for_the_last() -> None:
 
 
 def test_a_failed_debit_is_tried_again_by_the_calendar_then_given_up() -> None:
-    failed_on = date(2025, 2, 27)
-    assert [next_attempt(failures, failed_on) for failures in (1, 2, 3, 4)] == [
-        date(2025, 3, 2),
-        date(2025, 3, 4),
-        date(2025, 3, 6),
-        None,
-    ]
+    """Days on which the banks work, counted from the failure: 3 April is Good Friday, 6 April Easter Monday."""
+    failed_on = date(2026, 4, 2)
+    assert [next_attempt(failures, failed_on) for failures in (1, 2, 3)] == [date(2026, 4, 7), date(2026, 4, 13), None]
+    assert next_attempt(1, failed_on, (2,)) == date(2026, 4, 8)
     assert next_attempt(1, failed_on, ()) is None
     with pytest.raises(ValueError, match="0 failed attempts"):
         next_attempt(0, failed_on)
@@ -143,6 +140,7 @@ def test_an_end_that_was_decided_stops_what_is_owed_and_a_term_that_ran_its_cour
     assert no_longer_owed(Status.COMPLETED, "TERM_ENDED", april, april)
     assert no_longer_owed(Status.ACTIVE, "STARTED", april, april), "its end was announced"
     assert not no_longer_owed(Status.SUSPENDED, "PAYMENT_FAILED", None, march), "arrears stay"
+    assert not no_longer_owed(Status.CANCELLED, "COURSE_CANCELLED", april, None), "and can be settled after the end"
 
 
 def test_a_failure_after_the_end_does_not_raise_the_dead() -> None:
