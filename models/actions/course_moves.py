@@ -6,7 +6,7 @@ from typing import Any
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
-from models.actions import carts, mappings, memberships
+from models.actions import carts, ledger, mappings, memberships
 from models.actions.catalogue import price_at
 from models.actions.drift import said_of_price
 from models.actions.transaction import repeated
@@ -129,8 +129,9 @@ async def _asked_for(work: Unit, payments: list[Payment], dropped_from: date) ->
         if payment.period_start is None or payment.status in LOST:
             continue
         if payment.status is PaymentStatus.DUE and payment.attempts == 0 and payment.period_start >= dropped_from:
-            payment.status = PaymentStatus.CANCELLED
+            before, payment.status = payment.status, PaymentStatus.CANCELLED
             await payment.save(update_fields=["status"])
+            await ledger.moved(work, payment, before)
             work.audit("drop_fee", payment, after={"status": payment.status})
             work.emit(PaymentUpdated(payment_id=payment.id, user_id=payment.user_id))
         else:

@@ -4,7 +4,7 @@ from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from models.actions import allocations
+from models.actions import allocations, ledger
 from models.actions.subscriptions import mirrored
 from models.actions.transaction import repeated
 from models.actions.unit import unit
@@ -51,6 +51,7 @@ async def invoice_seen(fact: InvoiceSeen, *, acting: str, at: datetime) -> None:
             invoice.update_from_dict(values)
             await invoice.save(update_fields=list(values))
         await _mirror_items(invoice, fact)
+        await ledger.invoice_mirrored(work, invoice)
         if opened:
             work.audit("open_invoice", invoice, after={"amount_paid": fact.amount_paid, "status": fact.status})
             work.emit(InvoiceOpened(invoice_id=invoice.id, user_id=invoice.user_id))

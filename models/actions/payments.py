@@ -3,7 +3,7 @@
 from datetime import date, datetime
 from uuid import UUID
 
-from models.actions import asking, bookings, cancellations, endings, memberships, notifications, packages
+from models.actions import asking, bookings, cancellations, endings, ledger, memberships, notifications, packages
 from models.actions.asking import Attempt
 from models.actions.asking import locked as _locked
 from models.actions.fees import ask_fee
@@ -144,12 +144,13 @@ async def settle(
         work.emit(PaymentUpdated(payment_id=payment.id, user_id=payment.user_id))
         if status in _ARREARS:
             work.emit(PaymentMissed(payment_id=payment.id, user_id=payment.user_id))
-        if payment.booking_id:
-            await _settle_booking(work, payment)
         if payment.membership_id:
             await _settle_membership(work, payment)
         if payment.package_id:
             await _settle_package(work, payment)
+        await ledger.moved(work, payment, before)
+        if payment.booking_id:
+            await _settle_booking(work, payment)  # gives back what came too late
     return True
 
 
