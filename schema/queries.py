@@ -6,6 +6,7 @@ from models.rules.states import Role
 from resolvers.reads.declare import Node, Where, all_rows, column, found, listed, looked_up, one, part
 from resolvers.reads.ids import known
 from schema.filters import UserBy
+from schema.types.books import money_proof
 from schema.types.decisions import explain, why_not
 from schema.types.gate import may_enter
 from schema.types.going_live import integration_readiness
@@ -81,6 +82,11 @@ class Query:
     invoices = listed("Invoice", "Subscription invoices.")
     payment = found("Payment", "A payment.")
     payments = listed("Payment", "Payments.")
+    ledger_entries = listed("LedgerEntry", "Movements of money in the books.")
+    money_proof = strawberry.field(
+        resolver=money_proof,
+        description="Whether what was received is allocated, refunded, credited or held; null for who may not see it.",
+    )
     mandates = listed("Mandate", "Direct debit instructions.")
     job = found("Job", "A job.")
     jobs = listed("Job", "Jobs.")

@@ -182,7 +182,7 @@ async def _write_version(work: Unit, invoice: Invoice, kept: Sequence[invoicing.
             for position, (attendance_id, amount) in enumerate(wanted)
         ]
     )
-    await ledger.invoice_spread(work, invoice)
+    await ledger.invoices_spread(work, [invoice.id])
     work.audit("allocate_invoice", invoice, after={"version": version.version, "shares": wanted})
     if current is not None:
         work.emit(InvoiceReallocated(invoice_id=invoice.id, user_id=invoice.user_id))

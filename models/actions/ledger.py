@@ -4,7 +4,7 @@ A payment or an invoice is locked before it moves here, so its entries are numbe
 do not know yet is written down as it stands: nothing is moved that never began.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -26,37 +26,45 @@ from models.rules.ledger import (
     with_purpose,
 )
 from models.rules.states import PaymentStatus, RefundStatus
-from models.tables.invoice import Allocation, Invoice
+from models.tables.invoice import Invoice
 from models.tables.ledger import LedgerEntry
 from models.tables.payment import Payment, Refund
 
-_PAYMENT = (
-    f"SELECT coalesce(b.number, 0) AS number, coalesce(b.allocated, 0) AS allocated, s.allocated AS wanted"  # noqa: S608
-    f" FROM ({positions.payments(positions.PAYMENT)}) s"
-    f" LEFT JOIN ({positions.booked('payment_id', positions.PAYMENT)}) b ON b.payment_id = s.id"
-    " AND b.currency = s.currency"
-)
-_INVOICE = positions.booked("invoice_id", positions.INVOICE)
+_PAYMENT = f"""
+SELECT coalesce(b.number, 0) AS number, coalesce(b.allocated, 0) AS allocated, s.allocated AS wanted
+FROM ({positions.payments(positions.PAYMENT)}) s
+LEFT JOIN ({positions.booked("payment_id", positions.PAYMENT)}) b ON b.payment_id = s.id AND b.currency = s.currency
+"""  # noqa: S608  words of this file
+_INVOICES = f"""
+SELECT i.id, i.user_id, i.currency, coalesce(a.amount, 0) AS spread,
+  b.number, b.came, b.refunded, b.credit, b.allocated
+FROM invoice i
+LEFT JOIN allocation a ON a.invoice_id = i.id AND a.current
+LEFT JOIN ({positions.booked("invoice_id", positions.INVOICES)}) b ON b.invoice_id = i.id AND b.currency = i.currency
+WHERE i.id = ANY($1::uuid[]) ORDER BY i.id
+"""  # noqa: S608  words of this file
 
 
-async def post(work: Unit, moved: Iterable[Moved], *, key: str, currency: str, **about: UUID | None) -> None:
-    """Write movements of minor units; the same `key` again writes nothing. `about` are the columns of LedgerEntry."""
-    await LedgerEntry.bulk_create(
-        [
-            LedgerEntry(
-                key=f"{key}:{movement.value}",
-                movement=movement,
-                debit=MOVEMENTS[movement].debit,
-                credit=MOVEMENTS[movement].credit,
-                amount=amount,
-                currency=currency,
-                at=work.at,
-                **about,
-            )
-            for movement, amount in moved
-        ],
-        ignore_conflicts=True,
-    )
+def _entries(work: Unit, moved: Iterable[Moved], key: str, currency: str, **about: UUID | None) -> list[LedgerEntry]:
+    return [
+        LedgerEntry(
+            key=f"{key}:{movement.value}",
+            movement=movement,
+            debit=MOVEMENTS[movement].debit,
+            credit=MOVEMENTS[movement].credit,
+            amount=amount,
+            currency=currency,
+            at=work.at,
+            **about,
+        )
+        for movement, amount in moved
+    ]
+
+
+async def _write(rows: Sequence[LedgerEntry]) -> None:
+    """Write entries; one whose key is written already is there already."""
+    if rows:
+        await LedgerEntry.bulk_create(rows, ignore_conflicts=True)
 
 
 async def charged(work: Unit, payment: Payment) -> None:
@@ -93,7 +101,7 @@ async def _move(work: Unit, payment: Payment, moves: Sequence[Moved], *, refund:
 
 async def _post(work: Unit, payment: Payment, moves: Iterable[Moved], number: int, **refund: UUID | None) -> None:
     about = {"user_id": payment.user_id, "payment_id": payment.id, **refund}
-    await post(work, moves, key=f"payment:{payment.id}:{number}", currency=payment.currency, **about)
+    await _write(_entries(work, moves, f"payment:{payment.id}:{number}", payment.currency, **about))
 
 
 # -- subscription invoices ---------------------------------------------------------------------------------------------
@@ -102,26 +110,24 @@ async def _post(work: Unit, payment: Payment, moves: Iterable[Moved], number: in
 async def invoice_mirrored(work: Unit, invoice: Invoice) -> None:
     """A locked invoice was saved as its provider has it: what was received, given back and credited meanwhile."""
     told = Mirrored(invoice.amount_paid, invoice.amount_refunded, invoice.credited - invoice.credit_used)
-    await _spread(work, invoice, told)
+    await _spread(work, {invoice.id: told})
 
 
-async def invoice_spread(work: Unit, invoice: Invoice) -> None:
-    """A locked invoice has another current allocation: what of its money that allocates or frees."""
-    await _spread(work, invoice, None)
+async def invoices_spread(work: Unit, invoice_ids: Iterable[UUID]) -> None:
+    """Locked invoices have other current allocations: what of their money that allocates or frees; two statements."""
+    await _spread(work, dict.fromkeys(invoice_ids))
 
 
-async def _spread(work: Unit, invoice: Invoice, told: Mirrored | None) -> None:
-    rows = await _sql(_INVOICE, invoice.id)
-    sums = next((row for row in rows if row["currency"] == invoice.currency), None)
-    has = Mirrored(sums["came"], sums["refunded"], sums["credit"]) if sums else Mirrored()
-    told = told or has
-    version = await Allocation.get_or_none(invoice_id=invoice.id, current=True)
-    # what goes back after it was billed off is freed, though the version that was billed off stays
-    wanted = min(version.amount if version else 0, told.net)
-    moves = with_purpose(mirrored(has, told), sums["allocated"] if sums else 0, wanted)
-    number = sum(row["number"] for row in rows)
-    about = {"user_id": invoice.user_id, "invoice_id": invoice.id}
-    await post(work, moves, key=f"invoice:{invoice.id}:{number}", currency=invoice.currency, **about)
+async def _spread(work: Unit, told: Mapping[UUID, Mirrored | None]) -> None:
+    rows = []
+    for row in await _sql(_INVOICES, list(told)):
+        has = Mirrored(row["came"] or 0, row["refunded"] or 0, row["credit"] or 0)
+        now = told[row["id"]] or has
+        # what went back after it was billed off is freed, though the version that was billed off stays
+        moves = with_purpose(mirrored(has, now), row["allocated"] or 0, min(row["spread"], now.net))
+        about = {"user_id": row["user_id"], "invoice_id": row["id"]}
+        rows += _entries(work, moves, f"invoice:{row['id']}:{row['number'] or 0}", row["currency"], **about)
+    await _write(rows)
 
 
 # -- what was there before the books -----------------------------------------------------------------------------------

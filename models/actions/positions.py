@@ -30,6 +30,7 @@ _OF_USER = (
 ALL = Scope("true", "true", "true", "true", "true")
 USER = Scope("p.user_id = $1", "b.user_id = $1", "r.user_id = $1", "i.user_id = $1", _OF_USER)
 INVOICE = Scope("false", "false", "false", "i.id = $1", "e.invoice_id = $1")
+INVOICES = Scope("false", "false", "false", "i.id = ANY($1::uuid[])", "e.invoice_id = ANY($1::uuid[])")
 PAYMENT = Scope(
     "p.id = $1",
     "b.user_id = (SELECT user_id FROM payment WHERE id = $1)",  # a booking and those it was moved from are one user's

@@ -9,11 +9,9 @@ Every entry names one account it is taken to (debit) and one it comes from (cred
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import NamedTuple
 
-from models.rules.money import decimal_text
 from models.rules.states import PaymentPurpose, PaymentStatus, RefundStatus
 
 
@@ -216,34 +214,3 @@ def balances(moved: Iterable[Moved]) -> dict[Account, int]:
         found[debit] += amount if debit in BY_DEBIT else -amount
         found[credit] += amount if credit not in BY_DEBIT else -amount
     return found
-
-
-@dataclass(frozen=True, slots=True)
-class Books:
-    """What was received of one currency, less what was taken back by banks, and where it stands; minor units.
-
-    `charged` is counted by movements, the others by accounts, so that an entry which names a wrong account shows.
-    """
-
-    currency: str
-    charged: int = 0
-    allocated: int = 0
-    refunded: int = 0
-    credit: int = 0
-    held: int = 0
-    fees: int = 0
-    receivable: int = 0
-
-    @property
-    def holds(self) -> bool:
-        """Whether charged = allocated + refunded + credit + held."""
-        return self.charged == self.allocated + self.refunded + self.credit + self.held
-
-    @property
-    def equation(self) -> str:
-        """charged = allocated + refunded + credit + held: "50.00 = 25.00 + 20.00 + 0.00 + 5.00"."""
-        left, *right = (
-            decimal_text(each, self.currency)
-            for each in (self.charged, self.allocated, self.refunded, self.credit, self.held)
-        )
-        return f"{left} {'=' if self.holds else '≠'} {' + '.join(right)}"

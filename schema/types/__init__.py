@@ -1,5 +1,6 @@
 """The types, by area; importing this package declares all of them."""
 
+from schema.types.books import LedgerEntry
 from schema.types.catalogue import (
     Centre,
     ClassType,
@@ -49,6 +50,7 @@ TYPES = (
     Invoice,
     InvoiceItem,
     Job,
+    LedgerEntry,
     Mandate,
     Membership,
     MembershipType,
