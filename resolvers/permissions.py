@@ -103,12 +103,17 @@ ROWS: Mapping[str, Rules] = {
     "ProviderSetting": _OFFICE,
     "ProbeRun": _DESK,
     "BillingPolicy": _rules(NONE, ALL, ALL, NONE),
+    "LedgerEntry": _rules(NONE, NONE, ALL, NONE),
 }
 
 # who sees how far an integration is set up
 READINESS = frozenset({Audience.FRONT_DESK, Audience.ADMIN})
 _STAFF = frozenset({Audience.FRONT_DESK, Audience.FINANCE, Audience.ADMIN})
 _OPERATORS = frozenset({Audience.FINANCE, Audience.ADMIN})
+
+# who sees whether the books hold: of everything, and of an invoice, payment or user they see
+BOOKS_OF_ALL = _OPERATORS
+BOOKS_OF_ONE = _OPERATORS | {Audience.MEMBER}
 
 # Fields some audiences get null for; every one of them is nullable in the schema.
 FIELDS: Mapping[tuple[str, str], frozenset[Audience]] = {

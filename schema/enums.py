@@ -9,8 +9,10 @@ from models.rules.booking import Basis, Method, Pricing, SettledBy
 from models.rules.dunning import SuspendOn
 from models.rules.fees import FirstPeriod
 from models.rules.invoicing import Hold, Kind, Mark
+from models.rules.ledger import Account, Movement
 from models.rules.lifecycle import STANDING, Status, WhileSuspended
 from models.rules.pricing import Frequency, Integration, Level, MembershipKind, OptionType
+from models.rules.proof import Check
 from models.rules.returns import CancellationPolicy, DeletionPolicy
 from models.rules.states import (
     AttendanceSource,
@@ -376,6 +378,59 @@ WORDS: dict[type[StrEnum], tuple[str, str, tuple[str, ...]]] = {
             "Not begun, or something is not there.",
             "Begun, but something is wrong or not proven.",
             "Done with somebody else; we cannot tell.",
+        ),
+    ),
+    Account: (
+        "LedgerAccount",
+        "Where money stands. The first four grow by debits, the others by credits.",
+        (
+            "Asked for, not received yet.",
+            "Received and still there.",
+            "Kept by a provider.",
+            "Gone back.",
+            "What was asked for.",
+            "There, and pays for nothing yet.",
+            "Pays for something.",
+            "Its payer's to use later.",
+            "To go back, or gone back.",
+        ),
+    ),
+    Movement: (
+        "LedgerMovement",
+        "What happened to money.",
+        (
+            "Somebody is asked for it.",
+            "And is not any more.",
+            "What was asked for is received.",
+            "It came.",
+            "The bank took it back.",
+            "So it is owed again.",
+            "It pays for something.",
+            "And does not any more.",
+            "It is its payer's to use later.",
+            "Earlier credit paid.",
+            "It is to go back.",
+            "It went back.",
+            "It could not go back.",
+            "What had gone back came in again.",
+            "A provider kept it.",
+            "A provider gave it back.",
+        ),
+    ),
+    Check: (
+        "MoneyCheck",
+        "What of the books is compared with the rows they mirror.",
+        (
+            "What is owed.",
+            "What was received, less what banks took back.",
+            "What is to go back, or went.",
+            "What went back.",
+            "What payers may use later.",
+            "What pays for something.",
+            "What is held is never below nothing.",
+            "An invoice's allocation is never more than was paid.",
+            "An allocation's shares sum to it.",
+            "Entries stand on the accounts and in the currency of what they moved.",
         ),
     ),
     KeyPurpose: (

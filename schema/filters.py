@@ -6,6 +6,7 @@ from typing import Any
 import strawberry
 
 from models.rules.invoicing import Mark
+from models.rules.ledger import Movement
 from models.rules.lifecycle import Status
 from models.rules.matching import normalised_email
 from models.rules.pricing import Integration, OptionType
@@ -267,6 +268,18 @@ class InvoiceFilter:
     held: bool | None = _is("Whether something holds them back.", "{row}.hold IS NOT NULL")
 
 
+@given("Which movements of money.")
+class LedgerEntryFilter:
+    """For lists of ledger entries."""
+
+    ids: list[ID] | None = _ids("LedgerEntry")
+    movement: list[Movement] | None = _words("movement")
+    payment_id: ID | None = _of("Payment", "payment_id")
+    invoice_id: ID | None = _of("Invoice", "invoice_id")
+    user_id: ID | None = _of("User", "user_id")
+    at: DateTimeRange | None = _instants("at")
+
+
 @given("Which access tokens.")
 class AccessTokenFilter:
     """For lists of access tokens."""
@@ -396,6 +409,7 @@ orders(
     "Payment", CREATED_AT=_CREATED, DUE_ON=("due_on:date", "The day it is due."), AMOUNT=("amount:bigint", "How much.")
 )
 orders("Invoice", CREATED_AT=_CREATED, PERIOD_END=(f"period_end:{_AT}", "The end of what it pays for."))
+orders("LedgerEntry", CREATED_AT=_CREATED, AT=(f"at:{_AT}", "When it happened."))
 orders("AccessToken", CREATED_AT=_CREATED, VALID_UNTIL=(f"valid_until:{_AT}", "The first instant it no longer opens."))
 orders("ReviewItem", CREATED_AT=_CREATED)
 orders("Notification", CREATED_AT=_CREATED)

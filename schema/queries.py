@@ -7,6 +7,7 @@ from resolvers.reads.declare import Node, Where, all_rows, column, found, listed
 from resolvers.reads.ids import known
 from schema.filters import UserBy
 from schema.types.billing import BillingPolicy, the_policy
+from schema.types.books import money_proof
 from schema.types.decisions import explain, why_not
 from schema.types.gate import may_enter
 from schema.types.going_live import integration_readiness
@@ -83,6 +84,11 @@ class Query:
     payment = found("Payment", "A payment.")
     payments = listed("Payment", "Payments.")
     billing_policy: BillingPolicy | None = the_policy("When fees are asked for, and what follows a failure; for staff.")
+    ledger_entries = listed("LedgerEntry", "Movements of money in the books.")
+    money_proof = strawberry.field(
+        resolver=money_proof,
+        description="Whether what was received is allocated, refunded, credited or held; null for who may not see it.",
+    )
     mandates = listed("Mandate", "Direct debit instructions.")
     job = found("Job", "A job.")
     jobs = listed("Job", "Jobs.")

@@ -2,7 +2,7 @@
 
 from models.actions.unit import PUBLISH
 from models.rules.events import REACTIONS
-from workers.jobs import courses, invoices, memberships, news, packages, payments, people, probes
+from workers.jobs import courses, invoices, ledger, memberships, news, packages, payments, people, probes
 from workers.work import Handler
 
 HANDLERS: dict[str, Handler] = {
@@ -18,6 +18,7 @@ HANDLERS: dict[str, Handler] = {
     "invoices.bill_off_due": invoices.bill_off_due,
     "invoices.respread": invoices.respread,
     PUBLISH: news.publish,
+    "ledger.prove": ledger.prove,
     "memberships.move_due": memberships.move_due,
     "mandates.cancel": memberships.cancel_mandate,
     "mandates.start": memberships.start_mandate,
@@ -43,6 +44,7 @@ HANDLERS: dict[str, Handler] = {
 RECURRING: dict[str, float] = {  # kind -> seconds between two runs
     "courses.lapse_offers": 30.0,
     "invoices.bill_off_due": 5.0,
+    "ledger.prove": 86_400.0,
     "memberships.move_due": 60.0,
     "packages.expire": 60.0,
     "packages.grant_period": 60.0,

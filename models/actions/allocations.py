@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
+from models.actions import ledger
 from models.actions.unit import Unit, plain
 from models.actions.users import linked
 from models.rules import invoicing
@@ -181,6 +182,7 @@ async def _write_version(work: Unit, invoice: Invoice, kept: Sequence[invoicing.
             for position, (attendance_id, amount) in enumerate(wanted)
         ]
     )
+    await ledger.invoices_spread(work, [invoice.id])
     work.audit("allocate_invoice", invoice, after={"version": version.version, "shares": wanted})
     if current is not None:
         work.emit(InvoiceReallocated(invoice_id=invoice.id, user_id=invoice.user_id))

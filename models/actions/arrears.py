@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from uuid import UUID
 
-from models.actions import memberships, owed
+from models.actions import ledger, memberships, owed
 from models.actions.charges import raise_payment
 from models.actions.transaction import repeated
 from models.actions.unit import Unit, unit
@@ -78,5 +78,6 @@ async def _write_off(work: Unit, arrears: Sequence[Payment]) -> None:
         before, payment.status = payment.status, PaymentStatus.WRITTEN_OFF
         payment.carried_by_id, payment.retry_on = None, None
         await payment.save(update_fields=["status", "carried_by_id", "retry_on"])
+        await ledger.moved(work, payment, before)
         work.audit("write_off", payment, before={"status": before}, after={"status": payment.status})
         work.emit(PaymentUpdated(payment_id=payment.id, user_id=payment.user_id))

@@ -3,7 +3,7 @@
 from datetime import datetime, timedelta
 from uuid import UUID
 
-from models.actions import bookings, waiting
+from models.actions import bookings, ledger, waiting
 from models.actions.returns import PAID, as_kept, give_back, kept, money_given_back, repay
 from models.actions.transaction import repeated
 from models.actions.unit import Unit, unit
@@ -86,8 +86,9 @@ async def _drop_charge(work: Unit, booking: Booking) -> None:
     """Nobody asks for a charge that was not sent yet and would come back whole."""
     payment = await Payment.get_or_none(booking_id=booking.id, status=PaymentStatus.DUE, attempts=0)
     if payment is not None and await money_given_back(booking) - booking.carried >= payment.amount:
-        payment.status = PaymentStatus.CANCELLED
+        before, payment.status = payment.status, PaymentStatus.CANCELLED
         await payment.save(update_fields=["status"])
+        await ledger.moved(work, payment, before)
         work.audit("drop_charge", payment, after={"status": payment.status})
         work.emit(PaymentUpdated(payment_id=payment.id, user_id=payment.user_id))
 

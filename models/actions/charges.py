@@ -4,6 +4,7 @@ from datetime import date
 from typing import Any
 from uuid import UUID
 
+from models.actions import ledger
 from models.actions.unit import Unit
 from models.rules.events import PaymentDue, PaymentUpdated
 from models.rules.money import Money
@@ -42,6 +43,7 @@ async def raise_payment(
         key=f"payment:{payment_id}:1",
         **of,
     )
+    await ledger.charged(work, payment)
     told = PaymentDue if status is PaymentStatus.DUE else PaymentUpdated
     work.emit(told(payment_id=payment.id, user_id=payment.user_id))
     return payment

@@ -6,13 +6,12 @@ from typing import Any
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
-from models.actions import carts, fees, mappings, memberships
+from models.actions import carts, endings, fees, mappings, memberships
 from models.actions.catalogue import price_at
 from models.actions.drift import said_of_price
 from models.actions.transaction import repeated
 from models.actions.unit import Unit, unit
 from models.rules.calendar import day_at, term_of
-from models.rules.events import PaymentUpdated
 from models.rules.fees import Terms, paid_until
 from models.rules.lifecycle import TERMINAL, Cause, Status
 from models.rules.pricing import Frequency, Integration, MembershipKind
@@ -137,10 +136,7 @@ async def _asked_for(work: Unit, payments: list[Payment], dropped_from: date) ->
         if payment.period_start is None or payment.status in LOST:
             continue
         if payment.status is PaymentStatus.DUE and payment.attempts == 0 and payment.period_start >= dropped_from:
-            payment.status = PaymentStatus.CANCELLED
-            await payment.save(update_fields=["status"])
-            work.audit("drop_fee", payment, after={"status": payment.status})
-            work.emit(PaymentUpdated(payment_id=payment.id, user_id=payment.user_id))
+            await endings.drop(work, payment)
         else:
             asked.append(payment.period_start)
     return asked

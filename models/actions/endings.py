@@ -11,7 +11,7 @@ from uuid import UUID
 from tortoise.expressions import Q
 from tortoise.queryset import QuerySet
 
-from models.actions import asking
+from models.actions import asking, ledger
 from models.actions.unit import Unit, lease, unit
 from models.rules.events import PaymentUpdated
 from models.rules.fees import no_longer_owed
@@ -28,8 +28,8 @@ ANNOUNCED = "announce_end"
 
 
 async def lock_payments(membership_id: UUID) -> None:
-    """Hold what a membership still owes until the transaction ends; call it before the membership is locked."""
-    held = Payment.filter(membership_id=membership_id, status__in=OPEN | {PaymentStatus.CARRIED})
+    """Hold what a membership owes and paid until the transaction ends; call it before the membership is locked."""
+    held = Payment.filter(membership_id=membership_id, status__in=OPEN | RECEIVED | {PaymentStatus.CARRIED})
     await held.select_for_update().order_by("id")
 
 
@@ -85,8 +85,9 @@ async def announced(membership_ids: Collection[UUID]) -> dict[UUID, Cause]:
 
 async def drop(work: Unit, payment: Payment) -> None:
     """Cancel a locked payment nobody was asked for."""
-    payment.status = PaymentStatus.CANCELLED
+    before, payment.status = payment.status, PaymentStatus.CANCELLED
     await payment.save(update_fields=["status"])
+    await ledger.moved(work, payment, before)
     work.audit("drop_fee", payment, after={"status": payment.status})
     work.emit(PaymentUpdated(payment_id=payment.id, user_id=payment.user_id))
 
@@ -143,6 +144,7 @@ async def review(work: Unit, payment: Payment, why: str) -> None:
             "why": why,
         },
     )
+    await ledger.respread(work, payment)
     work.audit("review_refund", item, after={"payment_id": payment.id, "status": payment.status}, because=[why])
 
 

@@ -4,7 +4,7 @@ from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from models.actions import allocations
+from models.actions import allocations, ledger, money_proof
 from models.actions.subscriptions import mirrored
 from models.actions.transaction import repeated
 from models.actions.unit import unit
@@ -51,6 +51,7 @@ async def invoice_seen(fact: InvoiceSeen, *, acting: str, at: datetime) -> None:
             invoice.update_from_dict(values)
             await invoice.save(update_fields=list(values))
         await _mirror_items(invoice, fact)
+        await ledger.invoice_mirrored(work, invoice)
         if opened:
             work.audit("open_invoice", invoice, after={"amount_paid": fact.amount_paid, "status": fact.status})
             work.emit(InvoiceOpened(invoice_id=invoice.id, user_id=invoice.user_id))
@@ -123,7 +124,7 @@ async def bill_off(invoice_id: UUID, *, acting: str, at: datetime) -> Invoice:
     """Freeze an invoice's allocation and have it shipped, once (R89, R99).
 
     Raises Refusal NOT_FOUND, INVOICE_ALREADY_BILLED, INVOICE_NOT_DUE, or what holds it: NO_SUBSCRIPTION,
-    UNMANAGED_PRODUCT, PATIENT_UNLINKED, INVOICE_NOT_PAID.
+    UNMANAGED_PRODUCT, PATIENT_UNLINKED, INVOICE_NOT_PAID; and MONEY_BREAK.
     """
     async with unit(acting=acting, at=at) as work:
         invoice = await _locked(invoice_id)
@@ -137,6 +138,7 @@ async def bill_off(invoice_id: UUID, *, acting: str, at: datetime) -> Invoice:
             grace=GRACE,
             at=at,
         )
+        await money_proof.check_invoice(invoice.id)
         allocation = await Allocation.get(invoice_id=invoice.id, current=True)
         net = invoicing.net_paid(invoice.amount_paid, invoice.amount_refunded)
         if allocation.amount != net:

@@ -10,6 +10,7 @@ from tortoise.connection import get_connections
 from tortoise.expressions import Q
 from tortoise.queryset import QuerySet
 
+from models.actions import ledger
 from models.actions.unit import Unit
 from models.rules.arrears import MISSED
 from models.rules.events import PaymentUpdated
@@ -80,6 +81,7 @@ async def carry(work: Unit, payments: Collection[Payment], by: Payment | None) -
         before = payment.status
         payment.status, payment.carried_by_id, payment.retry_on = PaymentStatus.CARRIED, by.id if by else None, None
         await payment.save(update_fields=["status", "carried_by_id", "retry_on"])
+        await ledger.moved(work, payment, before)
         after = {"status": payment.status, "carried_by": payment.carried_by_id}
         work.audit("carry_payment", payment, before={"status": before}, after=after)
         work.emit(PaymentUpdated(payment_id=payment.id, user_id=payment.user_id))

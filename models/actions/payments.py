@@ -10,6 +10,7 @@ from models.actions import (
     dunning,
     endings,
     fees,
+    ledger,
     memberships,
     notifications,
     owed,
@@ -153,12 +154,13 @@ async def settle(
             await endings.review(work, payment, twice)
         if status in MISSED:
             work.emit(PaymentMissed(payment_id=payment.id, user_id=payment.user_id))
-        if payment.booking_id:
-            await _settle_booking(work, payment)
         if payment.membership_id:
             await _settle_membership(work, payment)
         if payment.package_id:
             await _settle_package(work, payment)
+        await ledger.moved(work, payment, before)
+        if payment.booking_id:
+            await _settle_booking(work, payment)  # gives back what came too late
     return True
 
 

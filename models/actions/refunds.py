@@ -6,7 +6,7 @@ A payment's row is locked before its refunds are read or written, so they are co
 from datetime import datetime
 from uuid import UUID
 
-from models.actions import asking, endings
+from models.actions import asking, endings, ledger
 from models.actions.asking import Attempt
 from models.actions.unit import Unit, unit
 from models.ports import RefundOrder
@@ -83,6 +83,7 @@ async def _give_back(work: Unit, payment: Payment, amount: int | None, reason: s
     after = {"payment_id": payment.id, "amount": wanted}
     work.audit("refund_payment", made, after=after, because=[reason])
     await endings.refund_asked_for(work, payment, made.id)
+    await ledger.refund_moved(work, payment, made, None)
     work.emit(RefundDue(payment_id=payment.id, refund_id=made.id, user_id=made.user_id))
     return made
 
@@ -95,8 +96,9 @@ async def begin_refund(refund_id: UUID, *, acting: str, at: datetime) -> Attempt
             return None
         gone = payment.status not in states.RECEIVED or payment.reference is None
         if made.status is RefundStatus.DUE and made.attempts == 0 and gone:
-            made.status, made.failure = RefundStatus.FAILED, NOT_RECEIVED
+            before, made.status, made.failure = made.status, RefundStatus.FAILED, NOT_RECEIVED
             await made.save(update_fields=["status", "failure"])
+            await ledger.refund_moved(work, payment, made, before)
             work.audit("drop_refund", made, after={"status": made.status, "failure": made.failure})
             _tell(work, made)
             return None
@@ -163,6 +165,7 @@ async def settle(
         work.audit("settle_refund", made, before={"status": before}, after=after)
         if status is RefundStatus.FAILED:
             await endings.refund_failed(work, payment, made.id)
+        await ledger.refund_moved(work, payment, made, before)
         _tell(work, made)
     return True
 
@@ -205,6 +208,7 @@ async def _made_there(fact: RefundFact, *, acting: str, at: datetime) -> Refund 
         after = {"payment_id": payment.id, "amount": made.amount}
         work.audit("refund_seen", made, after=after, because=[MADE_THERE])
         await endings.refund_asked_for(work, payment, made.id)
+        await ledger.refund_moved(work, payment, made, None)
         _tell(work, made)
     return made
 

@@ -1,5 +1,6 @@
 """What a booking gives back: credits by reversing entries, money by refunds of what was received for it."""
 
+from models.actions import asking, ledger
 from models.actions.refunds import refund, refundable
 from models.actions.unit import Unit
 from models.rules.booking import SettledBy
@@ -42,17 +43,20 @@ async def give_back(work: Unit, booking: Booking, given: Return, *, reason: str)
 
 
 async def repay(work: Unit, booking: Booking) -> None:
-    """Refund what a booking gave back, as far as it was received and no later booking lives on it.
+    """Refund what a booking gave back, as far as it was received and no later booking lives on it; the books follow.
 
     Money it took over from the booking it was moved from goes back first, by that one's payment; so the sum does not
     depend on when its own payment arrives.
     """
+    while later := await Booking.get_or_none(moved_from_id=booking.id):
+        booking = later  # money may come in again for one that was moved: the newest says what of it is still needed
     claim = await money_given_back(booking)
     while True:
         carried = min(claim, booking.carried)
         payment = await Payment.get_or_none(booking_id=booking.id)
         if payment is not None:
             await _refund(work, payment, claim - carried)
+            await ledger.respread(work, await asking.locked(payment.id))
         if booking.moved_from_id is None:
             return
         before = await Booking.get(id=booking.moved_from_id)

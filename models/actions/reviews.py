@@ -3,13 +3,14 @@
 from datetime import datetime
 from uuid import UUID
 
-from models.actions import arrivals, links, user_fields
+from models.actions import arrivals, asking, ledger, links, user_fields
 from models.actions.transaction import alone
 from models.actions.unit import Unit, unit
 from models.rules.people import checked
 from models.rules.refusals import Code, Refusal
 from models.rules.states import ReviewKind, ReviewState
 from models.tables.coursepro import ReviewItem
+from models.tables.payment import Payment
 
 LONGEST_ANSWER = 255
 
@@ -26,7 +27,7 @@ async def settle_review(
     if answer is not None and len(answer) > LONGEST_ANSWER:
         raise Refusal(Code.INVALID_INPUT, f"An answer has at most {LONGEST_ANSWER} characters.", field=("answer",))
     async with unit(acting=acting, at=at) as work:
-        asked = await _held(review_item_id)
+        asked, payment = await _held(review_item_id)
         if asked.state is not ReviewState.OPEN:
             raise Refusal(Code.ILLEGAL_MOVE, f"It is {asked.state} already.", field=("reviewItemId",))
         if asked.kind is ReviewKind.USER_MATCH:
@@ -36,17 +37,22 @@ async def settle_review(
             raise Refusal(Code.INVALID_INPUT, "Say what was decided.", field=("answer",))
         asked.state, asked.answer = ReviewState.SETTLED, answer
         await asked.save(update_fields=["state", "answer", "user_id"])
+        if payment is not None:
+            await ledger.respread(work, payment)  # what was decided to be kept pays for something again
         after = {"state": asked.state, "user_id": asked.user_id}
         work.audit("settle_review", asked, before={"state": ReviewState.OPEN}, after=after, because=[answer])
     return asked
 
 
-async def _held(review_item_id: UUID) -> ReviewItem:
+async def _held(review_item_id: UUID) -> tuple[ReviewItem, Payment | None]:
+    """A question, locked, and the payment whose money it is about."""
     asked = await ReviewItem.get_or_none(id=review_item_id)
     if asked is None:
         raise Refusal(Code.NOT_FOUND, field=("reviewItemId",))
     await alone(f"coursepro:{asked.subject}")  # before the row, as an arrival does
-    return await ReviewItem.filter(id=review_item_id).select_for_update().get()
+    about_money = asked.kind is ReviewKind.REFUND_REVIEW
+    payment = await asking.locked(UUID(asked.subject)) if about_money else None
+    return await ReviewItem.filter(id=review_item_id).select_for_update().get(), payment
 
 
 async def _whose(work: Unit, asked: ReviewItem, user_id: UUID | None) -> UUID:

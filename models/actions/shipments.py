@@ -5,6 +5,7 @@ from datetime import datetime
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
+from models.actions import money_proof
 from models.actions.unit import unit
 from models.actions.users import linked
 from models.ports import OutgoingInvoice, ShippedItem
@@ -25,11 +26,15 @@ async def awaited(invoice_id: UUID, system: Provider) -> bool:
 
 
 async def begin_shipment(invoice_id: UUID, system: Provider, *, acting: str, at: datetime) -> OutgoingInvoice | None:
-    """Write down that a system is about to get an invoice -> what to send, or None where it has it or is not to."""
+    """Write down that a system is about to get an invoice -> what to send, or None where it has it or is not to.
+
+    Raises Refusal MONEY_BREAK.
+    """
     async with unit(acting=acting, at=at):
         shipment = await Shipment.filter(invoice_id=invoice_id, system=system).select_for_update().first()
         if shipment is None or shipment.state is ShipmentState.SHIPPED:
             return None
+        await money_proof.check_invoice(invoice_id)
         shipment.state = ShipmentState.SENDING
         await shipment.save(update_fields=["state"])
         sold = await _sold(invoice_id)

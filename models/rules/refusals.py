@@ -61,6 +61,7 @@ class Code(StrEnum):
     INVOICE_NOT_PAID = "INVOICE_NOT_PAID"
     INVOICE_NOT_DUE = "INVOICE_NOT_DUE"
     INVOICE_ALREADY_BILLED = "INVOICE_ALREADY_BILLED"
+    MONEY_BREAK = "MONEY_BREAK"
     UNMANAGED_PRODUCT = "UNMANAGED_PRODUCT"
     PATIENT_UNLINKED = "PATIENT_UNLINKED"
     NO_SUBSCRIPTION = "NO_SUBSCRIPTION"
@@ -195,6 +196,9 @@ REFUSALS: dict[Code, Declared] = {
     _C.INVOICE_NOT_PAID: Declared("An invoice is billed off once it is paid: wait for the payment.", "BOS; R109"),
     _C.INVOICE_NOT_DUE: Declared("An invoice is billed off when its period has ended: wait until then.", "BOS; R89"),
     _C.INVOICE_ALREADY_BILLED: Declared("This invoice was billed off already and stays as it is.", "BOS; R89"),
+    _C.MONEY_BREAK: Declared(
+        "The money of this invoice does not add up in the books: have it looked at, then ship it again.", "Decision 49"
+    ),
     _C.UNMANAGED_PRODUCT: Declared(
         "No membership type stands for the product of this invoice: create one for it.", "BOS, walk step 2; R101"
     ),

@@ -1,6 +1,7 @@
 """The types, by area; importing this package declares all of them."""
 
 from schema.types.billing import BillingPolicy
+from schema.types.books import LedgerEntry
 from schema.types.catalogue import (
     Centre,
     ClassType,
@@ -51,6 +52,7 @@ TYPES = (
     Invoice,
     InvoiceItem,
     Job,
+    LedgerEntry,
     Mandate,
     Membership,
     MembershipType,

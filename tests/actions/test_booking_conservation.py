@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from models.actions import payments
 from models.actions.bookings import book_course
 from models.actions.cancellations import cancel_booking, delete_class_session
+from models.actions.money_proof import prove
 from models.actions.moves import move_booking
 from models.rules.booking import Method, Pricing
 from models.rules.refusals import Refusal
@@ -105,6 +106,11 @@ class Studio:
             assert row["shares"] == prices[row["course_id"]]
             assert (row["charged"] or 0, row["drawn"]) == (row["charge"], row["credits"])
 
+    async def check_books(self) -> None:
+        """Charged = allocated + refunded + credit + held after each step, and no row says otherwise."""
+        proof = await prove(("User", self.user.id))
+        assert proof.holds, (proof.equation, [each.because for each in proof.breaks])
+
     async def check_money(self) -> None:
         (row,) = await sql(_MONEY, self.user.id)
         assert row["has"] == row["kept"]
@@ -143,8 +149,10 @@ def test_what_came_in_is_kept_given_back_or_refunded(
         for deed, pick, method in story:
             await studio.do(deed, pick, method)
             await studio.check_credits()
+            await studio.check_books()
         await studio.check_shares()
         await studio.settled()
         await studio.check_money()
+        await studio.check_books()
 
     loop.run_until_complete(tell())

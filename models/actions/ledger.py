@@ -1,0 +1,208 @@
+"""The books are written where money moves, in the same transaction (`rules.ledger`); entries are never changed.
+
+A payment or an invoice is locked before it moves here, so its entries are numbered one after the other. What the books
+do not know yet is written down as it stands: nothing is moved that never began.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from tortoise.connection import get_connections
+
+from models.actions import positions
+from models.actions.unit import Unit, unit
+from models.rules.ledger import (
+    MOVEMENTS,
+    RETURNING,
+    Mirrored,
+    Moved,
+    Movement,
+    mirrored,
+    refund_steps,
+    stage,
+    steps,
+    with_purpose,
+)
+from models.rules.states import PaymentStatus, RefundStatus
+from models.tables.invoice import Invoice
+from models.tables.ledger import LedgerEntry
+from models.tables.payment import Payment, Refund
+
+_PAYMENT = f"""
+SELECT coalesce(b.number, 0) AS number, coalesce(b.allocated, 0) AS allocated, s.allocated AS wanted
+FROM ({positions.payments(positions.PAYMENT)}) s
+LEFT JOIN ({positions.booked("payment_id", positions.PAYMENT)}) b ON b.payment_id = s.id AND b.currency = s.currency
+"""  # noqa: S608  words of this file
+_INVOICES = f"""
+SELECT i.id, i.user_id, i.currency, coalesce(a.amount, 0) AS spread,
+  b.number, b.came, b.refunded, b.credit, b.allocated
+FROM invoice i
+LEFT JOIN allocation a ON a.invoice_id = i.id AND a.current
+LEFT JOIN ({positions.booked("invoice_id", positions.INVOICES)}) b ON b.invoice_id = i.id AND b.currency = i.currency
+WHERE i.id = ANY($1::uuid[]) ORDER BY i.id
+"""  # noqa: S608  words of this file
+
+
+def _entries(work: Unit, moved: Iterable[Moved], key: str, currency: str, **about: UUID | None) -> list[LedgerEntry]:
+    return [
+        LedgerEntry(
+            key=f"{key}:{movement.value}",
+            movement=movement,
+            debit=MOVEMENTS[movement].debit,
+            credit=MOVEMENTS[movement].credit,
+            amount=amount,
+            currency=currency,
+            at=work.at,
+            **about,
+        )
+        for movement, amount in moved
+    ]
+
+
+async def _write(rows: Sequence[LedgerEntry]) -> None:
+    """Write entries; one whose key is written already is there already."""
+    if rows:
+        await LedgerEntry.bulk_create(rows, ignore_conflicts=True)
+
+
+async def charged(work: Unit, payment: Payment) -> None:
+    """A payment was made out: so much is owed."""
+    await _post(work, payment, steps(None, stage(payment.status, payment.purpose), payment.amount), 0)
+
+
+async def moved(work: Unit, payment: Payment, before: PaymentStatus) -> None:
+    """A locked payment was saved with another status than `before`: what that moves, in the order it moves."""
+    was, now = stage(before, payment.purpose), stage(payment.status, payment.purpose)
+    if was is not now:
+        await _move(work, payment, steps(was, now, payment.amount))
+
+
+async def respread(work: Unit, payment: Payment) -> None:
+    """What a locked payment pays for changed: a booking gave classes back, a person has, or has yet, to decide."""
+    await _move(work, payment, [])
+
+
+async def refund_moved(work: Unit, payment: Payment, made: Refund, before: RefundStatus | None) -> None:
+    """A refund of a locked payment was saved with another status than `before`, or made."""
+    was = None if before is None else RETURNING[before]
+    await _move(work, payment, refund_steps(was, RETURNING[made.status], made.amount), refund=made)
+
+
+async def _move(work: Unit, payment: Payment, moves: Sequence[Moved], *, refund: Refund | None = None) -> None:
+    (stands,) = await _sql(_PAYMENT, payment.id)
+    if not stands["number"]:
+        await _do(_OPEN_PAYMENT, payment.id, work.at)
+        return
+    moves = with_purpose(moves, stands["allocated"], stands["wanted"])
+    await _post(work, payment, moves, stands["number"], refund_id=refund.id if refund else None)
+
+
+async def _post(work: Unit, payment: Payment, moves: Iterable[Moved], number: int, **refund: UUID | None) -> None:
+    about = {"user_id": payment.user_id, "payment_id": payment.id, **refund}
+    await _write(_entries(work, moves, f"payment:{payment.id}:{number}", payment.currency, **about))
+
+
+# -- subscription invoices ---------------------------------------------------------------------------------------------
+
+
+async def invoice_mirrored(work: Unit, invoice: Invoice) -> None:
+    """A locked invoice was saved as its provider has it: what was received, given back and credited meanwhile."""
+    told = Mirrored(invoice.amount_paid, invoice.amount_refunded, invoice.credited - invoice.credit_used)
+    await _spread(work, {invoice.id: told})
+
+
+async def invoices_spread(work: Unit, invoice_ids: Iterable[UUID]) -> None:
+    """Locked invoices have other current allocations: what of their money that allocates or frees; two statements."""
+    await _spread(work, dict.fromkeys(invoice_ids))
+
+
+async def _spread(work: Unit, told: Mapping[UUID, Mirrored | None]) -> None:
+    rows = []
+    for row in await _sql(_INVOICES, list(told)):
+        has = Mirrored(row["came"] or 0, row["refunded"] or 0, row["credit"] or 0)
+        now = told[row["id"]] or has
+        # what went back after it was billed off is freed, though the version that was billed off stays
+        moves = with_purpose(mirrored(has, now), row["allocated"] or 0, min(row["spread"], now.net))
+        about = {"user_id": row["user_id"], "invoice_id": row["id"]}
+        rows += _entries(work, moves, f"invoice:{row['id']}:{row['number'] or 0}", row["currency"], **about)
+    await _write(rows)
+
+
+# -- what was there before the books -----------------------------------------------------------------------------------
+
+# an id in the order of time, as those made in Python
+_ID = (
+    "encode(substring(int8send((extract(epoch FROM clock_timestamp()) * 1000)::bigint) FROM 3)"
+    " || substring(uuid_send(gen_random_uuid()) FROM 7), 'hex')::uuid"
+)
+
+
+def _opening(about: str, rows: str, figures: dict[Movement, str]) -> str:
+    """INSERT what `rows` have that the books know nothing of; $1 is as in `rows`, $2 the business instant."""
+    name = about.removesuffix("_id")
+    values = ", ".join(
+        f"('{each.value}', '{MOVEMENTS[each].debit.value}', '{MOVEMENTS[each].credit.value}', ({figure})::bigint)"
+        for each, figure in figures.items()
+    )
+    return f"""
+INSERT INTO ledger_entry
+  (id, created_at, updated_at, key, movement, debit, credit, amount, currency, at, user_id, {about})
+SELECT {_ID}, now(), now(), '{name}:' || s.id || ':opening:' || v.movement, v.movement, v.debit, v.credit, v.amount,
+  s.currency, $2::timestamptz, s.user_id, s.id
+FROM ({rows}) s CROSS JOIN LATERAL (VALUES {values}) v(movement, debit, credit, amount)
+WHERE v.amount > 0 AND NOT EXISTS (SELECT 1 FROM ledger_entry e WHERE e.{about} = s.id)
+ON CONFLICT (key) DO NOTHING
+"""  # noqa: S608  words of this file
+
+
+_OF_PAYMENTS = {
+    Movement.CHARGED: "s.owed",
+    Movement.RECEIVED: "s.received",
+    Movement.REFUNDED: "s.refunded",
+    Movement.PAID_BACK: "s.paid_back",
+    Movement.ALLOCATED: "s.allocated",
+}
+_OF_INVOICES = {
+    Movement.RECEIVED: "s.received",
+    Movement.REFUNDED: "s.refunded",
+    Movement.PAID_BACK: "s.refunded",
+    Movement.CREDITED: "s.credit",
+    Movement.CREDIT_USED: "-s.credit",
+    Movement.ALLOCATED: "s.allocated",
+    Movement.FREED: "-s.allocated",
+}
+_OLD = "SELECT * FROM ({}) o WHERE o.created_at < $1::timestamptz"
+_OPEN_PAYMENT = _opening("payment_id", positions.payments(positions.PAYMENT), _OF_PAYMENTS)
+_OPEN_BOOKS = (
+    _opening("payment_id", _OLD.format(positions.payments(positions.ALL)), _OF_PAYMENTS),
+    _opening("invoice_id", _OLD.format(positions.invoices(positions.ALL)), _OF_INVOICES),
+)
+# rows as old as these were written before there were books; a later one without an entry is a break
+_SINCE = "SELECT coalesce(min(created_at), now()) AS since FROM ledger_entry"
+_UNOPENED = """
+SELECT 1 FROM payment p WHERE p.created_at < $1 AND NOT EXISTS (SELECT 1 FROM ledger_entry e WHERE e.payment_id = p.id)
+UNION ALL
+SELECT 1 FROM invoice i WHERE i.created_at < $1 AND NOT EXISTS (SELECT 1 FROM ledger_entry e WHERE e.invoice_id = i.id)
+LIMIT 1
+"""
+
+
+async def open_books(*, acting: str, at: datetime) -> None:
+    """Write down how payments and invoices of an earlier version stand, once, all in two statements."""
+    async with unit(acting=acting, at=at):
+        since = (await _sql(_SINCE))[0]["since"]
+        if not await _sql(_UNOPENED, since):
+            return
+        await _do("LOCK TABLE payment, refund, invoice IN SHARE MODE")  # one that moves meanwhile would be opened twice
+        for statement in _OPEN_BOOKS:
+            await _do(statement, since, at)
+
+
+async def _sql(statement: str, *values: Any) -> list[dict[str, Any]]:
+    return await get_connections().get("default").execute_query_dict(statement, list(values))
+
+
+async def _do(statement: str, *values: Any) -> None:
+    await get_connections().get("default").execute_query(statement, list(values))
