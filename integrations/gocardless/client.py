@@ -7,6 +7,7 @@ from uuid import UUID, uuid4
 from integrations.gocardless.calls import Calls, Json, keyed
 from integrations.gocardless.errors import Conflict
 from integrations.http import ANSWER_SECONDS
+from integrations.pace import Free
 from models.ports import Collected, Collection, MandateRequest, Refunded, RefundOrder, Refused
 from models.rules.states import PaymentOutcome, RefundOutcome
 
@@ -68,9 +69,10 @@ class DirectDebits(Calls):
         api_base: str = API_BASE,
         redirect_uri: str | None = None,
         answer_seconds: float = ANSWER_SECONDS,
+        pace: Free | None = None,
     ) -> None:
-        """Access token, address of the API (no path), where a payer returns to, seconds to wait for an answer."""
-        super().__init__(access_token, api_base=api_base, answer_seconds=answer_seconds)
+        """Access token, address of the API (no path), where a payer returns to, seconds to wait, the gate."""
+        super().__init__(access_token, api_base=api_base, answer_seconds=answer_seconds, pace=pace)
         self._redirect_uri = redirect_uri
 
     async def close(self) -> None:
@@ -105,7 +107,7 @@ class DirectDebits(Calls):
         """The mandate's payment with our payment's id. Raises Refused, Unavailable."""
         if order.mandate is None:
             return None  # `collect` refuses it, so nothing was ever sent
-        listed = await self._read(self._all, self._api.payments, {"mandate": order.mandate})
+        listed = await self._all(self._api.payments, {"mandate": order.mandate})
         made = [one for one in listed if (one.get("metadata") or {}).get("payment_id") == str(order.payment_id)]
         return collected(min(made, key=lambda one: one["status"] in OVER)) if made else None
 
@@ -154,7 +156,7 @@ class DirectDebits(Calls):
 
     async def find_refund(self, order: RefundOrder) -> Refunded | None:
         """The payment's refund with our refund's id. Raises Refused, Unavailable."""
-        listed = await self._read(self._all, self._api.refunds, {"payment": order.payment_reference})
+        listed = await self._all(self._api.refunds, {"payment": order.payment_reference})
         made = [one for one in listed if (one.get("metadata") or {}).get("refund_id") == str(order.refund_id)]
         return refunded(made[0]) if made else None
 
@@ -228,7 +230,7 @@ class DirectDebits(Calls):
         """(payment, outcome) -> the details of the newest event that tells why; empty where none has to."""
         if outcome not in TELLING:
             return {}
-        told = await self._read(self._all, self._api.events, {"payment": payment})
+        told = await self._all(self._api.events, {"payment": payment})
         found: Json = next((one.get("details") or {} for one in told if one["action"] in TELLING[outcome]), {})
         return found
 

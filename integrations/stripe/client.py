@@ -1,7 +1,7 @@
 """Stripe's API for one account: one-off card payments and subscriptions sold by payment links."""
 
-from collections.abc import AsyncIterator
-from typing import Any
+from collections.abc import AsyncIterator, Coroutine
+from typing import Any, TypeVar
 from urllib.parse import urlencode
 from uuid import UUID
 
@@ -9,6 +9,7 @@ import httpx
 import stripe
 
 from integrations.http import ANSWER_SECONDS, CONNECT_SECONDS, Effect
+from integrations.pace import Free
 from integrations.stripe.errors import answered, decline_code, failed_intent
 from models.ports import Collected, Collection, Refunded, RefundOrder, Refused
 from models.rules.states import PaymentOutcome, RefundOutcome
@@ -17,6 +18,7 @@ API_BASE = "https://api.stripe.com"
 READ_RETRIES = 2
 MOST_ON_A_PAGE = 100
 Json = dict[str, Any]
+T = TypeVar("T")
 
 # Status of a payment intent -> what it means for a payment nobody sits in front of; None while it is not certain.
 OUTCOMES: dict[str, PaymentOutcome | None] = {
@@ -46,8 +48,16 @@ stripe.enable_telemetry = False
 class StripeAccount:
     """PaymentGateway and SubscriptionSeller of one Stripe account; it belongs to the event loop it was made in."""
 
-    def __init__(self, api_key: str, *, api_base: str = API_BASE, answer_seconds: float = ANSWER_SECONDS) -> None:
-        """Secret key, address of the API, seconds to wait for an answer."""
+    def __init__(
+        self,
+        api_key: str,
+        *,
+        api_base: str = API_BASE,
+        answer_seconds: float = ANSWER_SECONDS,
+        pace: Free | None = None,
+    ) -> None:
+        """Secret key, address of the API, seconds to wait for an answer, the gate of each call."""
+        self._pace = pace or Free()
         self.live = "_live_" in api_key
         self._http = stripe.HTTPXClient(timeout=httpx.Timeout(answer_seconds, connect=CONNECT_SECONDS))
         self._client = stripe.StripeClient(
@@ -121,7 +131,7 @@ class StripeAccount:
         Raises Refused (code payment_intent_unexpected_state) for any other, Unavailable, OutcomeUnknown.
         """
         made = self._client.v1.payment_intents.cancel_async(reference, {}, {"idempotency_key": key})
-        return collected(plain(await answered(made, Effect.WRITE)))
+        return collected(plain(await self._asked(made, Effect.WRITE)))
 
     async def refund(self, order: RefundOrder) -> Refunded:
         """Give money back to the card it came from. Raises Refused, Unavailable, OutcomeUnknown."""
@@ -131,7 +141,7 @@ class StripeAccount:
             "metadata": {**order.metadata, "refund_id": str(order.refund_id)},
         }
         made = self._client.v1.refunds.create_async(params, {"idempotency_key": order.key})
-        return refunded(plain(await answered(made, Effect.WRITE)))
+        return refunded(plain(await self._asked(made, Effect.WRITE)))
 
     async def find_refund(self, order: RefundOrder) -> Refunded | None:
         """The payment intent's refund with our refund's id. Raises Refused, Unavailable."""
@@ -189,7 +199,7 @@ class StripeAccount:
             "subscription_data": {"metadata": ours},
         }
         made = self._client.v1.payment_links.create_async(params, {"idempotency_key": key})
-        return (await answered(made, Effect.WRITE)).url
+        return (await self._asked(made, Effect.WRITE)).url
 
     # -- what both sides and the webhooks ask ------------------------------------------------------------------------
 
@@ -200,17 +210,24 @@ class StripeAccount:
     async def fetch(self, retrieve: Any, reference: str, **params: Any) -> Json:
         """(a `retrieve_async`, id) -> the object as plain JSON, in the version this library is pinned to."""
         call = retrieve(reference, params, {"max_network_retries": READ_RETRIES})
-        return plain(await answered(call, Effect.READ))
+        return plain(await self._asked(call, Effect.READ))
 
     async def listed(self, first_page: Any) -> AsyncIterator[Json]:
         """(options -> a `list_async` call) -> every object of every page."""
-        page = await answered(first_page({"max_network_retries": READ_RETRIES}), Effect.READ)
+        page = await self._asked(first_page({"max_network_retries": READ_RETRIES}), Effect.READ)
         while True:
             for one in page.data:
                 yield plain(one)
             if not page.has_more:
                 return
-            page = await answered(page.next_page_async(), Effect.READ)
+            page = await self._asked(page.next_page_async(), Effect.READ)
+
+    async def _asked(self, call: Coroutine[Any, Any, T], effect: Effect) -> T:
+        """One call of the library, in its turn -> its result. Raises as `answered` does."""
+        try:
+            return await self._pace(lambda: answered(call, effect))
+        finally:
+            call.close()  # it was never begun where the gate stayed shut
 
     @property
     def v1(self) -> stripe.V1Services:
@@ -227,7 +244,7 @@ class StripeAccount:
     async def _charged(self, call: Any) -> Collected:
         """A call that confirms an intent -> what came of it; a declined card is an outcome."""
         try:
-            return collected(plain(await answered(call, Effect.WRITE)))
+            return collected(plain(await self._asked(call, Effect.WRITE)))
         except stripe.CardError as declined:
             intent = failed_intent(declined) or {}
             return Collected(str(intent["id"]), PaymentOutcome.FAILED, decline_code(declined))
