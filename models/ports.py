@@ -19,6 +19,8 @@ from models.rules.facts import Fact
 from models.rules.people import Field
 from models.rules.states import PaymentOutcome, Provider, RefundOutcome
 
+CONFLICT = "IDEMPOTENCY_CONFLICT"  # the provider has something else under our key, or under our id
+
 
 class ProviderError(Exception):
     """A provider did not do what was asked; `code` is the provider's own word for it, or ours."""

@@ -11,7 +11,7 @@ from models.actions.notifications import Message
 from models.actions.transaction import repeated
 from models.actions.unit import Unit, unit
 from models.actions.users import linked
-from models.ports import Collection
+from models.ports import CONFLICT, Collection
 from models.rules.events import PaymentDue, PaymentMissed, PaymentUpdated
 from models.rules.facts import PaymentFact
 from models.rules.lifecycle import TERMINAL, Cause, Status
@@ -90,13 +90,18 @@ async def order_of(payment: Payment) -> Collection:
 
 
 async def outcome_unknown(payment_id: UUID, *, code: str, acting: str, at: datetime) -> None:
-    """The answer was lost: the payment is neither taken nor failed until somebody asks the provider."""
+    """The answer was lost: the payment is neither taken nor failed until somebody asks the provider.
+
+    Where the provider has something else under our name, only a person can say what that is.
+    """
     async with unit(acting=acting, at=at) as work:
         payment = await _locked(payment_id)
-        if payment.status in COLLECTABLE:
-            payment.status, payment.failure = PaymentStatus.UNKNOWN, code
-            await payment.save(update_fields=["status", "failure"])
+        if payment.status in COLLECTABLE and (payment.status, payment.failure) != (PaymentStatus.UNKNOWN, code):
+            payment.status, payment.failure, payment.asks = PaymentStatus.UNKNOWN, code[:60], 0
+            await payment.save(update_fields=["status", "failure", "asks"])
             work.emit(PaymentUpdated(payment_id=payment.id, user_id=payment.user_id))
+        if payment.status is PaymentStatus.UNKNOWN and code == CONFLICT:
+            await asking.ask_a_person(work, payment, "the provider has something else under our name")
 
 
 async def fresh_key(payment_id: UUID, *, acting: str, at: datetime) -> Collection:
@@ -136,11 +141,13 @@ async def settle(
             return False
         before, payment.status = payment.status, status
         payment.reference = reference or payment.reference
-        payment.failure, payment.will_retry = failure, will_retry
+        payment.failure, payment.will_retry, payment.asks = failure, will_retry, 0
         if before is PaymentStatus.FAILED and status is PaymentStatus.SUBMITTED and only_from is ANYWHERE:
             payment.attempts += 1  # the provider tries again by itself: should that fail too, it is told anew (R44)
-        await payment.save(update_fields=["status", "reference", "failure", "will_retry", "attempts"])
+        await payment.save(update_fields=["status", "reference", "failure", "will_retry", "attempts", "asks"])
         work.audit("settle_payment", payment, before={"status": before}, after={"status": status, "failure": failure})
+        if before is PaymentStatus.UNKNOWN:
+            await asking.found_out(work, payment)
         work.emit(PaymentUpdated(payment_id=payment.id, user_id=payment.user_id))
         if status in _ARREARS:
             work.emit(PaymentMissed(payment_id=payment.id, user_id=payment.user_id))
@@ -250,9 +257,9 @@ async def to_retry(payment_id: UUID) -> tuple[Provider, str] | None:
     return payment.provider, payment.reference
 
 
-async def to_ask_about(limit: int = 100) -> list[Payment]:
-    """Payments whose outcome should be known by now, oldest first."""
-    return await asking.overdue(Payment, limit, reference__isnull=False)
+async def to_ask_about(limit: int = 100) -> list[tuple[Payment, Collection]]:
+    """Payments whose outcome should be known by now, and how each was ordered, oldest first."""
+    return [(each, await order_of(each)) for each in await asking.overdue(Payment, limit)]
 
 
 async def notify_missed(payment_id: UUID, *, acting: str, at: datetime) -> Message | None:
