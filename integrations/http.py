@@ -30,6 +30,7 @@ import stamina
 import structlog
 
 from integrations.guard import Reach
+from integrations.pace import Free
 from models.ports import OutcomeUnknown, ProviderError, RateLimited, Refused, Unavailable
 
 CONNECT_SECONDS = 3.0
@@ -59,13 +60,20 @@ class Http:
     """One provider's HTTP client; it belongs to the event loop it was made in."""
 
     def __init__(
-        self, provider: str, base_url: str, *, answer_seconds: float = ANSWER_SECONDS, reach: Reach | None = None
+        self,
+        provider: str,
+        base_url: str,
+        *,
+        answer_seconds: float = ANSWER_SECONDS,
+        reach: Reach | None = None,
+        pace: Free | None = None,
     ) -> None:
         """Provider's word for the logs, address without a trailing slash, seconds to wait for an answer.
 
         `reach` is how far an address of a configuration row reaches; without one the address is our own, or a test's.
+        `pace` is the gate each request passes, none without.
         """
-        self.provider = provider
+        self.provider, self._pace = provider, pace or Free()
         timeout = httpx.Timeout(answer_seconds, connect=CONNECT_SECONDS)
         transport = reach.transport() if reach else None
         self._client = httpx.AsyncClient(base_url=base_url, timeout=timeout, transport=transport)
@@ -75,12 +83,12 @@ class Http:
         attempts = stamina.retry_context(on=_worth_another, attempts=READ_ATTEMPTS, wait_initial=0.1, wait_max=1.0)
         async for attempt in attempts:
             with attempt:
-                return await self._send(Effect.READ, method, url, request)
+                return await self._pace(lambda: self._send(Effect.READ, method, url, request))
         raise AssertionError("stamina ends by an answer or by the last error")
 
     async def write(self, method: str, url: str, **request: Any) -> httpx.Response:
         """A call that changes something -> a 2xx–4xx answer. Raises Unavailable, RateLimited, OutcomeUnknown."""
-        return await self._send(Effect.WRITE, method, url, request)
+        return await self._pace(lambda: self._send(Effect.WRITE, method, url, request))
 
     async def close(self) -> None:
         """Give the connections back."""
@@ -127,7 +135,7 @@ def refusal(provider: str, response: httpx.Response, code: str | None = None) ->
 
 
 def _worth_another(error: Exception) -> bool:
-    return isinstance(error, Unavailable) and not isinstance(error, RateLimited)
+    return isinstance(error, Unavailable) and not error.retry_after
 
 
 def _retry_after(headers: httpx.Headers) -> float:

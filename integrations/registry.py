@@ -6,9 +6,8 @@ What a row may hold is listed in `models.actions.settings`.
 import asyncio
 import os
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import Any, Protocol, TypeVar
+from collections.abc import Callable
+from typing import TypeVar
 
 import structlog
 
@@ -20,14 +19,15 @@ from integrations.gocardless.client import API_BASE as GOCARDLESS
 from integrations.gocardless.client import DirectDebits
 from integrations.gocardless.webhook import DirectDebitWebhooks
 from integrations.guard import Reach
-from integrations.http import ANSWER_SECONDS
+from integrations.limits import ALLOWED, pace_of
 from integrations.mail import Mail
 from integrations.nookal.client import Nookal
 from integrations.nookal.wire import API_BASE as NOOKAL
-from integrations.nookal.wire import CALLS_PER_SECOND
+from integrations.ready import Closable, Known, Opening, Ready
 from integrations.stripe.client import API_BASE as STRIPE
 from integrations.stripe.client import StripeAccount
 from integrations.stripe.webhook import StripeWebhooks
+from integrations.together import Together
 from integrations.xero.client import Xero
 from integrations.xero.session import API_BASE as XERO
 from integrations.xero.session import IDENTITY_BASE, SCOPES, Session
@@ -56,41 +56,8 @@ READ_AGAIN_SECONDS = 3.0
 # A replaced client is kept this long for the calls it is in the middle of.
 REPLACED_KEPT_SECONDS = 60.0
 T = TypeVar("T")
-Settings = Mapping[str, Any]
-Secrets = Mapping[str, str]
 
 _log = structlog.get_logger(__name__)
-
-
-class Closable(Protocol):
-    """What holds connections."""
-
-    async def close(self) -> None:
-        """Give the connections back."""
-        ...
-
-
-@dataclass(frozen=True, slots=True)
-class Ready:
-    """The ports of one provider as it is set up: what is absent it does not do."""
-
-    client: Closable
-    payments: PaymentGateway | None = None
-    mandates: MandateGateway | None = None
-    subscriptions: SubscriptionSeller | None = None
-    courses: CourseSystem | None = None
-    practice: PracticeSystem | None = None
-    accounting: AccountingSystem | None = None
-    webhooks: WebhookSource | None = None
-
-
-@dataclass(slots=True)
-class Known:
-    """What was last read of a provider's row, and the ports made of that version."""
-
-    version: int
-    ready: Ready
-    read_at: float
 
 
 class Registry(Providers):
@@ -103,11 +70,13 @@ class Registry(Providers):
         *,
         clock: Clock | None = None,
         smtp_url: str | None = None,
+        redis_url: str | None = None,
     ) -> None:
         """The vault that opens the rows' secrets; the sandbox's admin address, on one machine only, where rows may
         name loopback addresses; the clock that stamps what was seen; the mail server, SMTP_URL of the environment
-        where none is given.
+        where none is given; the Redis in which all workers share what they may ask, None for a process that is alone.
         """
+        self._together = Together(redis_url) if redis_url else None
         self._vault, self._clock = vault, clock or SystemClock()
         self._reach = Reach(local=sandbox_admin is not None)
         self._known: dict[Provider, Known] = {}
@@ -124,6 +93,8 @@ class Registry(Providers):
         self._replaced.clear()
         for client in [*clients, *filter(None, [self._sandbox])]:
             await client.close()
+        if self._together:
+            await self._together.close()
 
     # -- Providers ---------------------------------------------------------------------------------------------------
 
@@ -180,11 +151,16 @@ class Registry(Providers):
             if row is None or not row.enabled:
                 raise Refused(f"{provider} is not set up.", code=NOT_CONFIGURED)
             if known is None:
-                ready = OPEN[provider](row.settings, self._vault.open(row.secrets), self._clock, self._reach)
+                ready = OPEN[provider](self._opening(provider, row))
                 known = self._known[provider] = Known(row.version, ready, 0.0)
                 _log.info("provider opened", provider=provider.value, version=row.version)
             known.read_at = time.monotonic()
             return known.ready
+
+    def _opening(self, provider: Provider, row: ProviderSetting) -> Opening:
+        secrets = self._vault.open(row.secrets)
+        pace = pace_of(provider, row.settings, secrets, self._together)
+        return Opening(row.settings, secrets, self._clock, self._reach, pace)
 
     async def _close_replaced(self) -> None:
         now = time.monotonic()
@@ -200,98 +176,89 @@ def _there(port: T | None, provider: Provider) -> T:
     return port
 
 
-# -- one function a provider: (settings, secrets, clock, how far its addresses reach) -> its ports ---------------------
+# -- one function a provider: what it is opened with -> its ports ------------------------------------------------------
 
 
-def _stripe(settings: Settings, secrets: Secrets, clock: Clock, reach: Reach) -> Ready:
-    base = _base(settings, STRIPE)
-    reach.check(base, HOSTS[Provider.STRIPE])  # its own library connects: it is called nowhere else
-    account = StripeAccount(secrets["api_key"], api_base=base, answer_seconds=_answer_seconds(settings))
-    webhooks = StripeWebhooks(account, _webhook_secrets(secrets), clock)
+def _stripe(given: Opening) -> Ready:
+    base = given.base(STRIPE)
+    given.reach.check(base, HOSTS[Provider.STRIPE])  # its own library connects: it is called nowhere else
+    account = StripeAccount(
+        given.secrets["api_key"], api_base=base, answer_seconds=given.answer_seconds, pace=given.pace
+    )
+    webhooks = StripeWebhooks(account, given.webhook_secrets, given.clock)
     return Ready(account, payments=account, subscriptions=account, webhooks=webhooks)
 
 
-def _gocardless(settings: Settings, secrets: Secrets, _clock: Clock, reach: Reach) -> Ready:
-    base = _base(settings, GOCARDLESS)
-    reach.check(base, HOSTS[Provider.GOCARDLESS])  # as above
+def _gocardless(given: Opening) -> Ready:
+    base = given.base(GOCARDLESS)
+    given.reach.check(base, HOSTS[Provider.GOCARDLESS])  # as above
     debits = DirectDebits(
-        secrets["access_token"],
+        given.secrets["access_token"],
         api_base=base,
-        redirect_uri=settings.get("redirect_uri"),
-        answer_seconds=_answer_seconds(settings),
+        redirect_uri=given.settings.get("redirect_uri"),
+        answer_seconds=given.answer_seconds,
+        pace=given.pace,
     )
-    webhooks = DirectDebitWebhooks(debits, _webhook_secrets(secrets))
+    webhooks = DirectDebitWebhooks(debits, given.webhook_secrets)
     return Ready(debits, payments=debits, mandates=debits, webhooks=webhooks)
 
 
-def _coursepro(settings: Settings, secrets: Secrets, _clock: Clock, reach: Reach) -> Ready:
+def _coursepro(given: Opening) -> Ready:
     client = CoursePro(
-        cart_complete_url=settings["cart_complete_url"],
-        user_sync_url=settings["user_sync_url"],
-        client_id=settings["client_id"],
-        secret_token=secrets["secret_token"],
-        answer_seconds=_answer_seconds(settings),
-        reach=reach,
+        cart_complete_url=given.settings["cart_complete_url"],
+        user_sync_url=given.settings["user_sync_url"],
+        client_id=given.settings["client_id"],
+        secret_token=given.secrets["secret_token"],
+        answer_seconds=given.answer_seconds,
+        reach=given.reach,
+        pace=given.pace,
     )
-    tokens = (secrets.get(name) for name in ("secret_token", "previous_secret_token"))
-    return Ready(
-        client, courses=client, webhooks=CourseProCalls([token for token in tokens if token], settings["client_id"])
-    )
+    tokens = (given.secrets.get(name) for name in ("secret_token", "previous_secret_token"))
+    calls = CourseProCalls([token for token in tokens if token], given.settings["client_id"])
+    return Ready(client, courses=client, webhooks=calls)
 
 
-def _nookal(settings: Settings, secrets: Secrets, clock: Clock, reach: Reach) -> Ready:
+def _nookal(given: Opening) -> Ready:
     client = Nookal(
-        secrets["api_key"],
-        clock,
-        api_base=_base(settings, NOOKAL),
-        location_id=settings.get("location_id"),
-        timezone=settings.get("timezone"),
-        calls_per_second=float(settings.get("calls_per_second", CALLS_PER_SECOND)),
-        answer_seconds=_answer_seconds(settings),
-        reach=reach,
+        given.secrets["api_key"],
+        given.clock,
+        api_base=given.base(NOOKAL),
+        location_id=given.settings.get("location_id"),
+        timezone=given.settings.get("timezone"),
+        answer_seconds=given.answer_seconds,
+        reach=given.reach,
+        pace=given.pace,
     )
     return Ready(client, practice=client)
 
 
-def _xero(settings: Settings, secrets: Secrets, _clock: Clock, reach: Reach) -> Ready:
+def _xero(given: Opening) -> Ready:
     session = Session(
-        client_id=settings["client_id"],
-        client_secret=secrets["client_secret"],
-        tenant_id=settings["tenant_id"],
-        api_base=_base(settings, XERO),
+        client_id=given.settings["client_id"],
+        client_secret=given.secrets["client_secret"],
+        tenant_id=given.settings["tenant_id"],
+        api_base=given.base(XERO),
         # One address for both where only one is given: the real two are the default.
-        identity_base=str(settings.get("identity_base") or settings.get("api_base") or IDENTITY_BASE).rstrip("/"),
-        scopes=settings.get("scopes", SCOPES),
-        answer_seconds=_answer_seconds(settings),
-        reach=reach,
+        identity_base=str(given.settings.get("identity_base") or given.base(IDENTITY_BASE)).rstrip("/"),
+        scopes=given.settings.get("scopes", SCOPES),
+        answer_seconds=given.answer_seconds,
+        reach=given.reach,
+        pace=given.pace,
     )
     client = Xero(
         session,
-        account_code=settings["account_code"],
-        tax_type=settings.get("tax_type"),
-        line_amount_types=settings.get("line_amount_types", "Inclusive"),
+        account_code=given.settings["account_code"],
+        tax_type=given.settings.get("tax_type"),
+        line_amount_types=given.settings.get("line_amount_types", "Inclusive"),
     )
     return Ready(client, accounting=client)
 
 
-OPEN: dict[Provider, Callable[[Settings, Secrets, Clock, Reach], Ready]] = {
+OPEN: dict[Provider, Callable[[Opening], Ready]] = {
     Provider.STRIPE: _stripe,
     Provider.GOCARDLESS: _gocardless,
     Provider.COURSEPRO: _coursepro,
     Provider.NOOKAL: _nookal,
     Provider.XERO: _xero,
 }
-assert OPEN.keys() == set(Provider)
-
-
-def _base(settings: Settings, default: str) -> str:
-    return str(settings.get("api_base") or default).rstrip("/")
-
-
-def _answer_seconds(settings: Settings) -> float:
-    return float(settings.get("answer_seconds", ANSWER_SECONDS))
-
-
-def _webhook_secrets(secrets: Secrets) -> list[str]:
-    """The endpoint's secret, and the one before while it is being rolled."""
-    return [secrets[name] for name in ("webhook_secret", "previous_webhook_secret") if name in secrets]
+assert OPEN.keys() == ALLOWED.keys() == set(Provider)

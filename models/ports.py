@@ -2,9 +2,11 @@
 
 ProviderError
 ├── Refused          the provider understood and said no; asking again changes nothing      -> the job dies
-├── Unavailable      nothing happened over there, certainly: try again later                -> back off
-│   └── RateLimited  the same, and it told when                                             -> back off, not an attempt
+├── Unavailable      nothing happened over there, certainly: try again later                 -> back off
+│   └── RateLimited  the same, and it told when                                              -> back off
 └── OutcomeUnknown   the effect may or may not have happened: look it up before asking again -> back off
+
+Only what is Refused is an attempt of a job: who is away, or wants to be asked later, is waited for.
 """
 
 from collections.abc import AsyncIterator, Mapping, Sequence
@@ -16,6 +18,8 @@ from uuid import UUID
 from models.rules.facts import Fact
 from models.rules.people import Field
 from models.rules.states import PaymentOutcome, Provider, RefundOutcome
+
+CONFLICT = "IDEMPOTENCY_CONFLICT"  # the provider has something else under our key, or under our id
 
 
 class ProviderError(Exception):
@@ -31,15 +35,18 @@ class Refused(ProviderError):
 
 
 class Unavailable(ProviderError):
-    """Nothing happened at the provider."""
+    """Nothing happened at the provider; `retry_after` is the seconds to leave it alone, 0 where nobody said."""
+
+    def __init__(self, message: str, *, code: str = "PROVIDER_ERROR", retry_after: float = 0.0) -> None:
+        super().__init__(message, code=code)
+        self.retry_after = retry_after
 
 
 class RateLimited(Unavailable):
     """Asked too often; `retry_after` is in seconds."""
 
     def __init__(self, message: str, *, retry_after: float) -> None:
-        super().__init__(message, code="RATE_LIMITED")
-        self.retry_after = retry_after
+        super().__init__(message, code="RATE_LIMITED", retry_after=retry_after)
 
 
 class OutcomeUnknown(ProviderError):

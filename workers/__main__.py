@@ -168,7 +168,8 @@ async def main() -> None:
     log_as_json(pretty=settings.dueflow_env == "development")
     redis, bus = arq_redis(settings.redis_url), RedisBus(settings.redis_url)
     clock: Clock = SandboxClock(clock_offset) if settings.dueflow_sandbox_admin else SystemClock()
-    registry = Registry(Vault(settings.dueflow_secret_key), settings.dueflow_sandbox_admin, clock=clock)
+    vault = Vault(settings.dueflow_secret_key)
+    registry = Registry(vault, settings.dueflow_sandbox_admin, clock=clock, redis_url=settings.redis_url)
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)

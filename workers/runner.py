@@ -3,7 +3,7 @@
     Refused, Refusal              -> buried: asking again changes nothing; a person may retry it
     Unfinished                    -> put back to go on at once, not counted as an attempt
     RateLimited                   -> put back until the provider's time, not counted as an attempt
-    Unavailable, OutcomeUnknown   -> put back for a day at least, at most ten minutes apart; then buried
+    Unavailable, OutcomeUnknown   -> put back, at most ten minutes apart, not counted either; buried after two days
     anything else                 -> logged with its traceback, put back with backoff, buried after the last attempt
     Fenced, a lost lease          -> left to the worker that has it now
 
@@ -21,7 +21,7 @@ import structlog
 from redis.exceptions import RedisError
 
 from models.actions import inbound, jobs
-from models.actions.jobs import FAULT, LEASE_SECONDS, LOST, Held
+from models.actions.jobs import AWAY_SECONDS, FAULT, LEASE_SECONDS, LOST, MAX_ATTEMPTS, Held
 from models.actions.unit import PUBLISH, Fenced, lease
 from models.ports import LiveEvent, OutcomeUnknown, RateLimited, Refused, Unavailable
 from models.rules.refusals import Refusal
@@ -77,7 +77,7 @@ class Runner:
             lease.reset(holding)
 
     async def _attempt(self, held: Held) -> None:
-        if held.attempts > held.most and held.kind not in {PUBLISH, *self._recurring}:
+        if held.attempts > MAX_ATTEMPTS and held.kind not in {PUBLISH, *self._recurring}:
             await self._bury(held, "every worker that tried it was lost", LOST)
             return
         try:
@@ -90,26 +90,36 @@ class Runner:
         except RateLimited as limited:
             await _put_back(held, str(limited), limited.code, limited.retry_after, counts=False)
         except (Unavailable, OutcomeUnknown) as failed:
-            await self._later(held, str(failed), failed.code)
+            await self._wait(held, failed)
         except Refused as refused:
             await self._bury(held, str(refused), refused.code)
         except Refusal as refusal:
             await self._bury(held, refusal.message, refusal.code.value)
         except Exception as fault:
             log.exception("job failed", kind=held.kind, job=str(held.id))
-            await self._later(held, f"{type(fault).__name__}: {fault}", FAULT)
+            await self._later(held, f"{type(fault).__name__}: {fault}")
         else:
             await self._ring(await jobs.finish(held.lease, again_in=self._recurring.get(held.kind)))
             await self._tell(held, "DONE")
 
-    async def _later(self, held: Held, error: str, code: str) -> None:
+    async def _later(self, held: Held, error: str) -> None:
         every = self._recurring.get(held.kind)
-        tries, most = held.attempts_so(code), jobs.most_attempts(code)
-        if every is None and tries >= most and held.kind != PUBLISH:
-            await self._bury(held, error, code)
+        if every is None and held.attempts >= MAX_ATTEMPTS and held.kind != PUBLISH:
+            await self._bury(held, error, FAULT)
             return
-        wait = jobs.backoff_seconds(tries) if code == FAULT else jobs.outage_seconds(tries)
-        await _put_back(held, error, code, wait if every is None else min(wait, max(every, 60.0)), attempts=tries)
+        wait = jobs.backoff_seconds(held.attempts)
+        await _put_back(held, error, FAULT, wait if every is None else min(wait, max(every, 60.0)), away=False)
+        await self._tell(held, "READY")
+
+    async def _wait(self, held: Held, failed: Unavailable | OutcomeUnknown) -> None:
+        every = self._recurring.get(held.kind)
+        if every is None and held.away >= AWAY_SECONDS and held.kind != PUBLISH:
+            await self._bury(held, str(failed), failed.code)
+            return
+        asked_for = failed.retry_after if isinstance(failed, Unavailable) else 0.0
+        wait = max(jobs.outage_seconds(held.away), asked_for)
+        wait = wait if every is None else min(wait, max(every, 60.0))
+        await _put_back(held, str(failed), failed.code, wait, counts=False, away=True)
         await self._tell(held, "READY")
 
     async def _bury(self, held: Held, error: str, code: str) -> None:

@@ -10,6 +10,7 @@ import structlog
 
 from integrations.guard import Reach
 from integrations.http import ANSWER_SECONDS, Effect, Http, content, refusal
+from integrations.pace import Free
 from models.ports import CartPush, FieldsPush, MembershipPush, Refused, UserPush
 
 UNAUTHORISED, UNPROCESSABLE = 401, 422
@@ -52,11 +53,12 @@ class CoursePro:
         secret_token: str,
         answer_seconds: float = ANSWER_SECONDS,
         reach: Reach | None = None,
+        pace: Free | None = None,
     ) -> None:
-        """Addresses of its two webhooks, the identifier and token CoursePro gave us, seconds to wait, how far."""
+        """Addresses of its two webhooks, the identifier and token CoursePro gave us, seconds to wait, how far, gate."""
         self._cart_complete_url, self._user_sync_url = cart_complete_url, user_sync_url
         self._client_id, self._secret = client_id, secret_token
-        self._http = Http("coursepro", "", answer_seconds=answer_seconds, reach=reach)
+        self._http = Http("coursepro", "", answer_seconds=answer_seconds, reach=reach, pace=pace)
 
     async def close(self) -> None:
         """Give the connections back."""

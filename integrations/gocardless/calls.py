@@ -4,7 +4,7 @@ It is synchronous: every call runs in a thread, of which a client has its own fe
 has begun; the idempotency key, ours and stored before, is what makes that harmless.
 """
 
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from functools import partial
 from typing import Any, TypeVar
 
@@ -14,6 +14,7 @@ from gocardless_pro import Client
 
 from integrations.gocardless.errors import RAISED, Conflict, mapped
 from integrations.http import CONNECT_SECONDS, Effect
+from integrations.pace import Free
 
 THREADS = 8
 MOST_ON_A_PAGE = 500
@@ -24,8 +25,9 @@ T = TypeVar("T")
 class Calls:
     """Calls with one access token: reads, creates under a key of ours, errors as the ports name them."""
 
-    def __init__(self, access_token: str, *, api_base: str, answer_seconds: float) -> None:
-        """Access token, address of the API (no path), seconds to wait for an answer."""
+    def __init__(self, access_token: str, *, api_base: str, answer_seconds: float, pace: Free | None = None) -> None:
+        """Access token, address of the API (no path), seconds to wait for an answer, the gate of each call."""
+        self._pace = pace or Free()
         self._api = Client(
             access_token=access_token,
             base_url=api_base,
@@ -48,17 +50,19 @@ class Calls:
         found: Json = (await self._read(get, reference)).attributes
         return found
 
-    @staticmethod
-    def _all(service: Any, params: Json) -> list[Json]:
-        """Every object of every page, newest first; for use inside a thread."""
-        found: list[Json] = []
-        after: str | None = None
+    async def _all(self, service: Any, params: Json) -> list[Json]:
+        """Every object of every page, newest first."""
+        return [one async for page in self._pages(service, params) for one in page]
+
+    async def _pages(self, service: Any, params: Json, after: str | None = None) -> AsyncIterator[list[Json]]:
+        """Every object page by page, newest first; behind the id `after` where one is given."""
         while True:
-            page = service.list(params={**params, "limit": MOST_ON_A_PAGE} | ({"after": after} if after else {}))
-            found += [one.attributes for one in page.records]
+            wanted = {**params, "limit": MOST_ON_A_PAGE} | ({"after": after} if after else {})
+            page = await self._read(partial(service.list, params=wanted))
+            yield [one.attributes for one in page.records]
             after = page.after
             if not after:
-                return found
+                return
 
     async def _read(self, call: Callable[..., T], *args: Any) -> T:
         return await self._in_thread(Effect.READ, partial(call, *args))
@@ -67,6 +71,9 @@ class Calls:
         return await self._in_thread(Effect.WRITE, partial(call, *args, **kwargs))
 
     async def _in_thread(self, effect: Effect, call: Callable[[], T]) -> T:
+        return await self._pace(partial(self._called, effect, call))
+
+    async def _called(self, effect: Effect, call: Callable[[], T]) -> T:
         try:
             return await anyio.to_thread.run_sync(call, limiter=self._threads)
         except Conflict:

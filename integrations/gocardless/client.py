@@ -7,7 +7,8 @@ from uuid import UUID, uuid4
 from integrations.gocardless.calls import Calls, Json, keyed
 from integrations.gocardless.errors import Conflict
 from integrations.http import ANSWER_SECONDS
-from models.ports import Collected, Collection, MandateRequest, Refunded, RefundOrder, Refused
+from integrations.pace import Free
+from models.ports import CONFLICT, Collected, Collection, MandateRequest, Refunded, RefundOrder, Refused
 from models.rules.states import PaymentOutcome, RefundOutcome
 
 API_BASE = "https://api.gocardless.com"
@@ -71,9 +72,10 @@ class DirectDebits(Calls):
         api_base: str = API_BASE,
         redirect_uri: str | None = None,
         answer_seconds: float = ANSWER_SECONDS,
+        pace: Free | None = None,
     ) -> None:
-        """Access token, address of the API (no path), where a payer returns to, seconds to wait for an answer."""
-        super().__init__(access_token, api_base=api_base, answer_seconds=answer_seconds)
+        """Access token, address of the API (no path), where a payer returns to, seconds to wait, the gate."""
+        super().__init__(access_token, api_base=api_base, answer_seconds=answer_seconds, pace=pace)
         self._redirect_uri = redirect_uri
 
     async def close(self) -> None:
@@ -84,7 +86,7 @@ class DirectDebits(Calls):
     async def collect(self, order: Collection) -> Collected:
         """Ask for a payment on the wanted day, or the first day the bank allows.
 
-        Raises Refused (IDEMPOTENCY_CONFLICT where the key stands for another payment), Unavailable, OutcomeUnknown.
+        Raises Refused (CONFLICT where the key stands for another payment), Unavailable, OutcomeUnknown.
         """
         if order.mandate is None:
             raise Refused("There is no mandate to collect on.", code="NO_MANDATE")
@@ -98,19 +100,17 @@ class DirectDebits(Calls):
             "metadata": _metadata("payment_id", order.payment_id, order.metadata),
             "links": {"mandate": order.mandate},
         }
-        made = await self._create(self._api.payments.create, self.payment, params, order.key)
-        wanted = (order.amount, order.currency, order.mandate, str(order.payment_id))
-        if _identity(made) != wanted:
-            raise Refused(f"The key {order.key} stands for another payment.", code="IDEMPOTENCY_CONFLICT")
-        return collected(made)
+        return collected(
+            _ordered(order, await self._create(self._api.payments.create, self.payment, params, order.key))
+        )
 
     async def look_up(self, order: Collection) -> Collected | None:
-        """The mandate's payment with our payment's id. Raises Refused, Unavailable."""
+        """The mandate's payment with our payment's id. Raises Refused (CONFLICT where it is another), Unavailable."""
         if order.mandate is None:
             return None  # `collect` refuses it, so nothing was ever sent
-        listed = await self._read(self._all, self._api.payments, {"mandate": order.mandate})
+        listed = await self._all(self._api.payments, {"mandate": order.mandate})
         made = [one for one in listed if (one.get("metadata") or {}).get("payment_id") == str(order.payment_id)]
-        return collected(min(made, key=lambda one: one["status"] in OVER)) if made else None
+        return collected(_ordered(order, min(made, key=lambda one: one["status"] in OVER))) if made else None
 
     async def status(self, reference: str) -> Collected:
         """What became of a payment, with the cause where it failed. Raises Refused, Unavailable."""
@@ -140,7 +140,7 @@ class DirectDebits(Calls):
     async def refund(self, order: RefundOrder) -> Refunded:
         """Give money back; GoCardless refuses where it counts other refunds of the payment than we do.
 
-        Raises Refused (IDEMPOTENCY_CONFLICT where the key stands for another refund), Unavailable, OutcomeUnknown.
+        Raises Refused (CONFLICT where the key stands for another refund), Unavailable, OutcomeUnknown.
         """
         params = {
             "amount": order.amount,
@@ -149,17 +149,13 @@ class DirectDebits(Calls):
             "metadata": _metadata("refund_id", order.refund_id, order.metadata),
         }
         made = await self._create(self._api.refunds.create, self.refund_now, params, order.key)
-        links, told = made.get("links") or {}, made.get("metadata") or {}
-        found = (made["amount"], links.get("payment"), told.get("refund_id"))
-        if found != (order.amount, order.payment_reference, str(order.refund_id)):
-            raise Refused(f"The key {order.key} stands for another refund.", code="IDEMPOTENCY_CONFLICT")
-        return refunded(made)
+        return refunded(_ordered_back(order, made))
 
     async def find_refund(self, order: RefundOrder) -> Refunded | None:
-        """The payment's refund with our refund's id. Raises Refused, Unavailable."""
-        listed = await self._read(self._all, self._api.refunds, {"payment": order.payment_reference})
+        """The payment's refund with our refund's id. Raises Refused (CONFLICT where it is another one), Unavailable."""
+        listed = await self._all(self._api.refunds, {"payment": order.payment_reference})
         made = [one for one in listed if (one.get("metadata") or {}).get("refund_id") == str(order.refund_id)]
-        return refunded(made[0]) if made else None
+        return refunded(_ordered_back(order, made[0])) if made else None
 
     async def refund_status(self, reference: str) -> Refunded:
         """What became of a refund. Raises Refused, Unavailable."""
@@ -185,7 +181,7 @@ class DirectDebits(Calls):
             f"{key}:request",
         )
         if (request.get("metadata") or {}).get("mandate_id") != str(mandate_id):
-            raise Refused(f"The key {key}:request stands for another request.", code="IDEMPOTENCY_CONFLICT")
+            raise Refused(f"The key {key}:request stands for another request.", code=CONFLICT)
         page: Json = {"links": {"billing_request": request["id"]}, "prefilled_customer": dict(prefilled)}
         if self._redirect_uri:
             page |= {"redirect_uri": self._redirect_uri, "exit_uri": self._redirect_uri}
@@ -243,7 +239,7 @@ class DirectDebits(Calls):
         """(payment, outcome) -> the details of the newest event that tells why; empty where none has to."""
         if outcome not in TELLING:
             return {}
-        told = await self._read(self._all, self._api.events, {"payment": payment})
+        told = await self._all(self._api.events, {"payment": payment})
         found: Json = next((one.get("details") or {} for one in told if one["action"] in TELLING[outcome]), {})
         return found
 
@@ -259,10 +255,24 @@ def refunded(refund: Json) -> Refunded:
     return Refunded(refund["id"], outcome, refund["status"] if outcome is RefundOutcome.FAILED else None)
 
 
-def _identity(payment: Json) -> tuple[int, str, str | None, str | None]:
-    """What must be as ordered of a payment found under our key; its date may differ, it was asked for earlier."""
-    mandate = (payment.get("links") or {}).get("mandate")
-    return payment["amount"], payment["currency"], mandate, (payment.get("metadata") or {}).get("payment_id")
+def _ordered(order: Collection, payment: Json) -> Json:
+    """A payment found under our key or our id, where it is what was ordered. Raises Refused.
+
+    Its day may be another: it was asked for earlier.
+    """
+    links, told = payment.get("links") or {}, payment.get("metadata") or {}
+    found = (payment["amount"], payment["currency"], links.get("mandate"), told.get("payment_id"))
+    if found != (order.amount, order.currency, order.mandate, str(order.payment_id)):
+        raise Refused(f"{payment['id']}, under the key {order.key}, is another payment.", code=CONFLICT)
+    return payment
+
+
+def _ordered_back(order: RefundOrder, refund: Json) -> Json:
+    links, told = refund.get("links") or {}, refund.get("metadata") or {}
+    found = (refund["amount"], refund["currency"], links.get("payment"), told.get("refund_id"))
+    if found != (order.amount, order.currency, order.payment_reference, str(order.refund_id)):
+        raise Refused(f"{refund['id']}, under the key {order.key}, is another refund.", code=CONFLICT)
+    return refund
 
 
 def _metadata(name: str, our_id: UUID, more: Mapping[str, str]) -> dict[str, str]:

@@ -12,7 +12,8 @@ from zoneinfo import ZoneInfo
 
 from integrations.guard import Reach
 from integrations.http import ANSWER_SECONDS, Effect
-from integrations.nookal.wire import API_BASE, CALLS_PER_SECOND, Wire, rows
+from integrations.nookal.wire import API_BASE, Wire, rows
+from integrations.pace import Free
 from models.ports import Clock, OutgoingInvoice, Refused, ShippedItem
 from models.rules.facts import AttendanceSeen, Fact
 from models.rules.invoicing import Mark
@@ -37,19 +38,13 @@ class Nookal:
         api_base: str = API_BASE,
         location_id: str | None = None,
         timezone: str | None = None,
-        calls_per_second: float = CALLS_PER_SECOND,
         answer_seconds: float = ANSWER_SECONDS,
         reach: Reach | None = None,
+        pace: Free | None = None,
     ) -> None:
         """Key, clock, address of the API; the location of invoices that name none; the zone of locations without."""
         self._clock, self._location_id, self._timezone = clock, location_id, timezone
-        self._wire = Wire(
-            api_key,
-            api_base=api_base,
-            calls_per_second=calls_per_second,
-            answer_seconds=answer_seconds,
-            reach=reach,
-        )
+        self._wire = Wire(api_key, api_base=api_base, answer_seconds=answer_seconds, reach=reach, pace=pace)
 
     async def close(self) -> None:
         """Give the connections back."""

@@ -4,8 +4,6 @@ Numbers come as text, a list of one as the bare object, the page after this one 
 unknown function and an overloaded server answer with a page of HTML.
 """
 
-import asyncio
-import time
 from collections.abc import AsyncIterator, Mapping
 from typing import Any
 
@@ -13,31 +11,29 @@ import httpx
 
 from integrations.guard import Reach
 from integrations.http import ANSWER_SECONDS, Effect, Http, content, refusal
+from integrations.pace import Free
 from models.ports import Refused
 
 API_BASE = "https://api.nookal.com"
 PAGE_LENGTH = 200
-CALLS_PER_SECOND = 2.0  # Nookal publishes no limit
 Json = dict[str, Any]
 
 
 class Wire:
-    """Calls Nookal's functions, not more often than allowed."""
+    """Calls Nookal's functions."""
 
     def __init__(
         self,
         api_key: str,
         *,
         api_base: str = API_BASE,
-        calls_per_second: float = CALLS_PER_SECOND,
         answer_seconds: float = ANSWER_SECONDS,
         reach: Reach | None = None,
+        pace: Free | None = None,
     ) -> None:
-        """Key, address of the API, how often to call (0 for no limit), seconds to wait for an answer, how far."""
-        self._key, self._next = api_key, 0.0
-        self._gap = 1 / calls_per_second if calls_per_second else 0.0
-        self._turn = asyncio.Lock()
-        self._http = Http("nookal", f"{api_base}/production/v2", answer_seconds=answer_seconds, reach=reach)
+        """Key, address of the API, seconds to wait for an answer, how far it reaches, the gate of each call."""
+        self._key, base = api_key, f"{api_base}/production/v2"
+        self._http = Http("nookal", base, answer_seconds=answer_seconds, reach=reach, pace=pace)
 
     async def close(self) -> None:
         """Give the connections back."""
@@ -45,13 +41,11 @@ class Wire:
 
     async def read(self, function: str, **parameters: str) -> Json:
         """(function, parameters) -> its envelope. Raises Refused, Unavailable."""
-        await self._wait()
         form = {"api_key": self._key, **parameters}
         return _opened(function, await self._http.read("POST", f"/{function}", data=form), Effect.READ)
 
     async def write(self, function: str, form: Mapping[str, str]) -> Json:
         """(function, parameters) -> its results; sent once. Raises Refused, Unavailable, OutcomeUnknown."""
-        await self._wait()
         answer = await self._http.write("POST", f"/{function}", data={"api_key": self._key, **form})
         return results(_opened(function, answer, Effect.WRITE), Effect.WRITE)
 
@@ -63,12 +57,6 @@ class Wire:
             yield rows(envelope, name)
             following = next_page(envelope)
             page = following if following != page else None
-
-    async def _wait(self) -> None:
-        async with self._turn:
-            now = time.monotonic()
-            self._next = max(now, self._next) + self._gap
-            await asyncio.sleep(self._next - self._gap - now)
 
 
 def results(envelope: Json, effect: Effect = Effect.READ) -> Json:

@@ -1,7 +1,7 @@
 """Stripe's API for one account: one-off card payments and subscriptions sold by payment links."""
 
-from collections.abc import AsyncIterator
-from typing import Any
+from collections.abc import AsyncIterator, Coroutine
+from typing import Any, TypeVar
 from urllib.parse import urlencode
 from uuid import UUID
 
@@ -9,35 +9,17 @@ import httpx
 import stripe
 
 from integrations.http import ANSWER_SECONDS, CONNECT_SECONDS, Effect
+from integrations.pace import Free
 from integrations.stripe.errors import answered, decline_code, failed_intent
-from models.ports import Collected, Collection, Refunded, RefundOrder, Refused
-from models.rules.states import PaymentOutcome, RefundOutcome
+from integrations.stripe.reading import collected, declined_card, distance, ordered, ordered_back, plain, refunded
+from models.ports import CONFLICT, Collected, Collection, Refunded, RefundOrder, Refused
+from models.rules.states import PaymentOutcome
 
 API_BASE = "https://api.stripe.com"
 READ_RETRIES = 2
 MOST_ON_A_PAGE = 100
 Json = dict[str, Any]
-
-# Status of a payment intent -> what it means for a payment nobody sits in front of; None while it is not certain.
-OUTCOMES: dict[str, PaymentOutcome | None] = {
-    "succeeded": PaymentOutcome.CONFIRMED,
-    "processing": None,
-    "requires_capture": None,
-    "requires_confirmation": None,
-    "requires_action": PaymentOutcome.FAILED,  # the payer would have to be present
-    "requires_payment_method": PaymentOutcome.FAILED,
-    "canceled": PaymentOutcome.CANCELLED,
-}
-# Status of a refund -> what it means.
-REFUNDS: dict[str, RefundOutcome] = {
-    "pending": RefundOutcome.SUBMITTED,
-    "requires_action": RefundOutcome.SUBMITTED,  # the payer has to say where to
-    "succeeded": RefundOutcome.SUCCEEDED,
-    "failed": RefundOutcome.FAILED,
-    "canceled": RefundOutcome.FAILED,
-}
-# Of several intents for one payment the one nearest to money counts.
-NEAREST = ("succeeded", "processing", "requires_capture", "requires_action", "requires_confirmation")
+T = TypeVar("T")
 
 # It would write an id of this machine to a file from inside the event loop.
 stripe.enable_telemetry = False
@@ -46,8 +28,16 @@ stripe.enable_telemetry = False
 class StripeAccount:
     """PaymentGateway and SubscriptionSeller of one Stripe account; it belongs to the event loop it was made in."""
 
-    def __init__(self, api_key: str, *, api_base: str = API_BASE, answer_seconds: float = ANSWER_SECONDS) -> None:
-        """Secret key, address of the API, seconds to wait for an answer."""
+    def __init__(
+        self,
+        api_key: str,
+        *,
+        api_base: str = API_BASE,
+        answer_seconds: float = ANSWER_SECONDS,
+        pace: Free | None = None,
+    ) -> None:
+        """Secret key, address of the API, seconds to wait for an answer, the gate of each call."""
+        self._pace = pace or Free()
         self.live = "_live_" in api_key
         self._http = stripe.HTTPXClient(timeout=httpx.Timeout(answer_seconds, connect=CONNECT_SECONDS))
         self._client = stripe.StripeClient(
@@ -78,10 +68,14 @@ class StripeAccount:
             "confirm": True,
             "off_session": True,
         }
-        return await self._charged(self._client.v1.payment_intents.create_async(params, {"idempotency_key": order.key}))
+        call = self._client.v1.payment_intents.create_async(params, {"idempotency_key": order.key})
+        return await _under_our_key(self._charged(call), self.look_up(order))
 
     async def look_up(self, order: Collection) -> Collected | None:
-        """The customer's payment intent with our payment's id. Raises Refused, Unavailable."""
+        """The customer's payment intent with our payment's id.
+
+        Raises Refused (CONFLICT where it is for another amount or customer), Unavailable.
+        """
         if order.customer is None:
             return None  # `collect` refuses it, so nothing was ever sent
         made = [
@@ -93,7 +87,7 @@ class StripeAccount:
             )
             if (intent.get("metadata") or {}).get("payment_id") == str(order.payment_id)
         ]
-        return collected(min(made, key=_distance)) if made else None
+        return collected(ordered(order, min(made, key=distance))) if made else None
 
     async def status(self, reference: str) -> Collected:
         """What became of a payment intent. Raises Refused, Unavailable."""
@@ -107,7 +101,7 @@ class StripeAccount:
         intent = await self.intent(reference)
         if intent["status"] != "requires_payment_method":
             return collected(intent)
-        card = await self._default_card(intent.get("customer")) or _declined_card(intent)
+        card = await self._default_card(intent.get("customer")) or declined_card(intent)
         if card is None:
             raise Refused("There is no card to charge.", code="NO_PAYMENT_METHOD")
         confirm = self._client.v1.payment_intents.confirm_async(
@@ -121,7 +115,7 @@ class StripeAccount:
         Raises Refused (code payment_intent_unexpected_state) for any other, Unavailable, OutcomeUnknown.
         """
         made = self._client.v1.payment_intents.cancel_async(reference, {}, {"idempotency_key": key})
-        return collected(plain(await answered(made, Effect.WRITE)))
+        return collected(plain(await self._asked(made, Effect.WRITE)))
 
     async def refund(self, order: RefundOrder) -> Refunded:
         """Give money back to the card it came from. Raises Refused, Unavailable, OutcomeUnknown."""
@@ -130,15 +124,19 @@ class StripeAccount:
             "amount": order.amount,
             "metadata": {**order.metadata, "refund_id": str(order.refund_id)},
         }
-        made = self._client.v1.refunds.create_async(params, {"idempotency_key": order.key})
-        return refunded(plain(await answered(made, Effect.WRITE)))
+        call = self._client.v1.refunds.create_async(params, {"idempotency_key": order.key})
+
+        async def given_back() -> Refunded:
+            return refunded(plain(await self._asked(call, Effect.WRITE)))
+
+        return await _under_our_key(given_back(), self.find_refund(order))
 
     async def find_refund(self, order: RefundOrder) -> Refunded | None:
-        """The payment intent's refund with our refund's id. Raises Refused, Unavailable."""
+        """The payment intent's refund with our refund's id. Raises Refused (CONFLICT as `look_up`), Unavailable."""
         of: stripe.params.RefundListParams = {"payment_intent": order.payment_reference, "limit": MOST_ON_A_PAGE}
         async for one in self.listed(lambda options: self._client.v1.refunds.list_async(of, options)):
             if (one.get("metadata") or {}).get("refund_id") == str(order.refund_id):
-                return refunded(one)
+                return refunded(ordered_back(order, one))
         return None
 
     async def refund_status(self, reference: str) -> Refunded:
@@ -189,7 +187,7 @@ class StripeAccount:
             "subscription_data": {"metadata": ours},
         }
         made = self._client.v1.payment_links.create_async(params, {"idempotency_key": key})
-        return (await answered(made, Effect.WRITE)).url
+        return (await self._asked(made, Effect.WRITE)).url
 
     # -- what both sides and the webhooks ask ------------------------------------------------------------------------
 
@@ -200,17 +198,24 @@ class StripeAccount:
     async def fetch(self, retrieve: Any, reference: str, **params: Any) -> Json:
         """(a `retrieve_async`, id) -> the object as plain JSON, in the version this library is pinned to."""
         call = retrieve(reference, params, {"max_network_retries": READ_RETRIES})
-        return plain(await answered(call, Effect.READ))
+        return plain(await self._asked(call, Effect.READ))
 
     async def listed(self, first_page: Any) -> AsyncIterator[Json]:
         """(options -> a `list_async` call) -> every object of every page."""
-        page = await answered(first_page({"max_network_retries": READ_RETRIES}), Effect.READ)
+        page = await self._asked(first_page({"max_network_retries": READ_RETRIES}), Effect.READ)
         while True:
             for one in page.data:
                 yield plain(one)
             if not page.has_more:
                 return
-            page = await answered(page.next_page_async(), Effect.READ)
+            page = await self._asked(page.next_page_async(), Effect.READ)
+
+    async def _asked(self, call: Coroutine[Any, Any, T], effect: Effect) -> T:
+        """One call of the library, in its turn -> its result. Raises as `answered` does."""
+        try:
+            return await self._pace(lambda: answered(call, effect))
+        finally:
+            call.close()  # it was never begun where the gate stayed shut
 
     @property
     def v1(self) -> stripe.V1Services:
@@ -227,46 +232,23 @@ class StripeAccount:
     async def _charged(self, call: Any) -> Collected:
         """A call that confirms an intent -> what came of it; a declined card is an outcome."""
         try:
-            return collected(plain(await answered(call, Effect.WRITE)))
+            return collected(plain(await self._asked(call, Effect.WRITE)))
         except stripe.CardError as declined:
             intent = failed_intent(declined) or {}
             return Collected(str(intent["id"]), PaymentOutcome.FAILED, decline_code(declined))
 
 
-def plain(obj: Any) -> Json:
-    """One of the library's objects -> plain JSON values."""
-    found: Json = obj.to_dict(for_json=True)
-    return found
+async def _under_our_key(made: Coroutine[Any, Any, T], found: Coroutine[Any, Any, T | None]) -> T:
+    """Make something -> it, or where our key was used with other words, what was made then if that is what is ordered.
 
-
-def collected(intent: Json) -> Collected:
-    """A payment intent -> what the port tells of it."""
-    outcome = OUTCOMES.get(intent["status"])
-    failed = outcome is PaymentOutcome.FAILED
-    return Collected(intent["id"], outcome, failure(intent) if failed else None)
-
-
-def refunded(refund: Json) -> Refunded:
-    """A refund -> what the port tells of it."""
-    outcome = REFUNDS.get(refund["status"])
-    failed = outcome is RefundOutcome.FAILED
-    return Refunded(refund["id"], outcome, (refund.get("failure_reason") or refund["status"]) if failed else None)
-
-
-def failure(intent: Json) -> str | None:
-    """A payment intent -> why its last attempt failed: the issuer's word, else Stripe's."""
-    error = intent.get("last_payment_error") or {}
-    needs_payer = "authentication_required" if intent["status"] == "requires_action" else None
-    said: str | None = error.get("decline_code") or error.get("code") or needs_payer
-    return said
-
-
-def _declined_card(intent: Json) -> str | None:
-    method = (intent.get("last_payment_error") or {}).get("payment_method") or intent.get("payment_method")
-    return method["id"] if isinstance(method, dict) else method
-
-
-def _distance(intent: Json) -> int:
-    """How far from money an intent is; the list is newest first, so the newest of equals wins."""
-    status = intent["status"]
-    return NEAREST.index(status) if status in NEAREST else len(NEAREST)
+    The words may differ in what does not matter, as in a card changed meanwhile. Raises Refused CONFLICT.
+    """
+    try:
+        return await made
+    except Refused as refused:
+        known = await found if refused.code == CONFLICT else None
+        if known is None:
+            raise
+        return known
+    finally:
+        found.close()

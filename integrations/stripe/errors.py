@@ -8,6 +8,7 @@
 | 429                                     | RateLimited | RateLimited    |
 | 401, 403: our key, not the payer        | Unavailable | Unavailable    |
 | 400, 402, 404                           | Refused     | Refused        |
+| 400: the key was used with other words  |             | Refused, CONFLICT: the client looks what was made |
 
 A 500 in Stripe's own words is kept under the request's key and would be answered again: its code is ANSWERED_ERROR. A
 gateway's 502 to 504 is not, and the request may still be running, so the same key must be used again.
@@ -20,13 +21,14 @@ from typing import TypeVar
 import stripe
 
 from integrations.http import NOT_SENT, Effect
-from models.ports import ProviderError, RateLimited, Refused, Unavailable
+from models.ports import CONFLICT, ProviderError, RateLimited, Refused, Unavailable
 
 T = TypeVar("T")
 RETRY_AFTER_SECONDS = 2.0  # Stripe limits by the second and does not say when to come back
 OUR_KEY = (401, 403)
-CONFLICT = 409
+IN_USE = 409
 SERVER_FAILED = 500
+ANSWERED_ERROR = "ANSWERED_ERROR"
 
 
 async def answered(call: Awaitable[T], effect: Effect) -> T:
@@ -54,15 +56,15 @@ def mapped(error: stripe.StripeError, effect: Effect) -> ProviderError:
         case stripe.APIConnectionError() if isinstance(error.__cause__, NOT_SENT):
             return Unavailable("Stripe is not reachable.", code="UNREACHABLE")
         case stripe.IdempotencyError():
-            return Refused(_said(error), code="IDEMPOTENCY_CONFLICT")
+            return Refused(_said(error), code=CONFLICT)
         case stripe.APIConnectionError():
             return effect.lost("Stripe did not answer.")
     status = error.http_status or SERVER_FAILED
     if status in OUR_KEY:
         return Unavailable(_said(error), code="CREDENTIALS")
     if status == SERVER_FAILED and error.error is not None:
-        return effect.lost(_said(error), "ANSWERED_ERROR")
-    if status >= SERVER_FAILED or status == CONFLICT or status < 400:
+        return effect.lost(_said(error), ANSWERED_ERROR)
+    if status >= SERVER_FAILED or status == IN_USE or status < 400:
         return effect.lost(_said(error))
     return Refused(_said(error), code=error.code or _code(error) or f"HTTP_{status}")
 

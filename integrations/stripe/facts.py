@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 
 import structlog
 
-from integrations.stripe.client import failure, refunded
+from integrations.stripe.reading import failure, refunded
 from models.rules.facts import (
     CheckoutCompleted,
     InvoiceLineSeen,

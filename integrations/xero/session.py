@@ -8,6 +8,7 @@ import orjson
 
 from integrations.guard import Reach
 from integrations.http import ANSWER_SECONDS, Effect, Http, content, refusal
+from integrations.pace import Free
 from models.ports import Refused
 
 API_BASE = "https://api.xero.com"
@@ -33,11 +34,12 @@ class Session:
         scopes: str = SCOPES,
         answer_seconds: float = ANSWER_SECONDS,
         reach: Reach | None = None,
+        pace: Free | None = None,
     ) -> None:
-        """The app's id and secret, the organisation, both addresses and how far they reach, scopes, seconds to wait."""
+        """The app's id and secret, the organisation, its addresses, scopes, seconds to wait, how far, the gate."""
         self._app, self._tenant_id, self._scopes = (client_id, client_secret), tenant_id, scopes
-        self._api = Http("xero", f"{api_base}/api.xro/2.0", answer_seconds=answer_seconds, reach=reach)
-        self._identity = Http("xero", identity_base, answer_seconds=answer_seconds, reach=reach)
+        self._api = Http("xero", f"{api_base}/api.xro/2.0", answer_seconds=answer_seconds, reach=reach, pace=pace)
+        self._identity = Http("xero", identity_base, answer_seconds=answer_seconds, reach=reach, pace=pace)
         self._token, self._ends = "", 0.0
 
     async def close(self) -> None:

@@ -21,9 +21,10 @@ LEASE_SECONDS = 30
 WAKE_AGAIN_SECONDS = 10
 MAX_ATTEMPTS = 12
 BACKOFF_CAP_SECONDS = 3600
-# whoever is away is asked again for a day at least, and no later than ten minutes after it is back: decision 42
-OUTAGE_ATTEMPTS = 300
-OUTAGE_CAP_SECONDS = 600
+# whoever is away is waited for, and found no later than ten minutes after it is back: decision 51
+AWAY_SECONDS = 2 * 86_400
+OUTAGE_SECONDS, OUTAGE_CAP_SECONDS = 2.0, 600.0
+AWAY_SINCE = "away_since"  # the queue's own word in a payload
 LOST = "WORKER_LOST"
 FAULT = "INTERNAL"
 # somebody waits for the outcome of these, and nobody else would bring it
@@ -40,7 +41,7 @@ _FIRST_OF_SUBJECT = (
 
 @dataclass(frozen=True, slots=True)
 class Held:
-    """A job a worker may run now."""
+    """A job a worker may run now; `away` is for how many seconds whom it needs has been away."""
 
     id: UUID
     kind: str
@@ -48,26 +49,12 @@ class Held:
     payload: dict[str, Any]
     attempts: int
     token: int
-    failed: str | None = None
+    away: float = 0.0
 
     @property
     def lease(self) -> Lease:
         """The hold to name in each later write."""
         return Lease(self.id, self.token)
-
-    @property
-    def most(self) -> int:
-        """How many attempts it has, by how the one before failed."""
-        return most_attempts(self.failed)
-
-    def attempts_so(self, code: str) -> int:
-        """How many attempts in a row failed as this one did: an outage says nothing of a fault, nor a fault of it."""
-        return self.attempts if most_attempts(code) == self.most or self.failed is None else 1
-
-
-def most_attempts(code: str | None) -> int:
-    """How a job failed -> how often it may fail so: our own fault is shown soon, who is away is waited for."""
-    return MAX_ATTEMPTS if code in (None, FAULT, LOST) else OUTAGE_ATTEMPTS
 
 
 async def _sql(statement: str, *values: Any) -> list[dict[str, Any]]:
@@ -83,7 +70,9 @@ async def claim(job_id: UUID, lease_seconds: float = LEASE_SECONDS) -> Held | No
         f" error_code = CASE WHEN state = 'LEASED' THEN '{LOST}' ELSE error_code END,"
         " lease_until = now() + make_interval(secs => $2), updated_at = now()"
         f" WHERE id = $1 AND {_DUE} AND {_FIRST_OF_SUBJECT}"
-        " RETURNING id, kind, key, payload, attempts, token, error_code) SELECT * FROM taken",
+        f" RETURNING id, kind, key, payload - '{AWAY_SINCE}' AS payload, attempts, token,"
+        f" coalesce(extract(epoch FROM now() - (payload->>'{AWAY_SINCE}')::timestamptz), 0)::float8 AS away)"
+        " SELECT * FROM taken",
         job_id,
         float(lease_seconds),
     )
@@ -98,7 +87,7 @@ async def claim(job_id: UUID, lease_seconds: float = LEASE_SECONDS) -> Held | No
         json.loads(payload) if isinstance(payload, str) else payload,
         row["attempts"],
         row["token"],
-        row["error_code"],
+        row["away"],
     )
 
 
@@ -139,7 +128,8 @@ async def answer(held: Lease, url: str) -> None:
 async def remember(held: Held, payload: dict[str, Any]) -> None:
     """Change what a recurring job knows, unless somebody else changed it meanwhile."""
     await _sql(
-        "WITH kept AS (UPDATE job SET payload = $3::jsonb WHERE id = $1 AND token = $2 AND payload = $4::jsonb"
+        "WITH kept AS (UPDATE job SET payload = $3::jsonb WHERE id = $1 AND token = $2"
+        f" AND payload - '{AWAY_SINCE}' = $4::jsonb"
         " RETURNING 1) SELECT * FROM kept",
         held.id,
         held.token,
@@ -154,7 +144,8 @@ async def finish(held: Lease, *, again_in: float | None = None) -> list[tuple[UU
         "WITH ended AS (UPDATE job SET state = CASE WHEN $3::float8 IS NULL THEN 'DONE' ELSE 'READY' END,"
         " run_at = CASE WHEN $3::float8 IS NULL THEN run_at ELSE now() + make_interval(secs => $3) END,"
         " attempts = CASE WHEN $3::float8 IS NULL THEN attempts ELSE 0 END, wake_at = NULL,"
-        " lease_until = NULL, finished_at = now(), error = NULL, error_code = NULL, updated_at = now()"
+        " lease_until = NULL, finished_at = now(), error = NULL, error_code = NULL, updated_at = now(),"
+        f" payload = payload - '{AWAY_SINCE}'"
         " WHERE id = $1 AND token = $2 AND state = 'LEASED' RETURNING subject)"
         " SELECT id, wake FROM job WHERE subject = (SELECT subject FROM ended) AND state = 'READY' AND id <> $1"
         " ORDER BY id LIMIT 1",
@@ -171,19 +162,24 @@ def backoff_seconds(attempts: int) -> float:
     return random.uniform(0.5, cap)  # noqa: S311  # spreads load, guards nothing
 
 
-def outage_seconds(attempts: int) -> float:
-    """How long to wait for who is away: doubling up to ten minutes, of that at least one half."""
-    cap = min(OUTAGE_CAP_SECONDS, 2.0 ** min(attempts, 12))
+def outage_seconds(away: float) -> float:
+    """How long to wait for who is away: as long as it has been, up to ten minutes, of that at least one half."""
+    cap = min(max(away, OUTAGE_SECONDS), OUTAGE_CAP_SECONDS)
     return random.uniform(cap / 2, cap)  # noqa: S311  # spreads load, guards nothing
 
 
 async def put_back(
-    held: Lease, *, error: str, code: str, after_seconds: float, counts: bool = True, attempts: int | None = None
+    held: Lease, *, error: str, code: str, after_seconds: float, counts: bool = True, away: bool | None = None
 ) -> None:
-    """Try again later; `counts` is False where the attempt was none (rate limits), `attempts` starts another count."""
+    """Try again later; `counts` is False where it was no attempt: who is needed is away, or wants to be asked later.
+
+    `away` notes since when somebody is; False that nobody is any more, None leaves it as it was noted.
+    """
+    since = f"CASE WHEN $7 THEN jsonb_build_object('{AWAY_SINCE}', now()) || payload ELSE payload - '{AWAY_SINCE}' END"
     await _sql(
         "WITH back AS (UPDATE job SET state = 'READY', lease_until = NULL, wake_at = NULL, error = $3, error_code = $4,"
-        " run_at = now() + make_interval(secs => $5), attempts = coalesce($7::int, attempts - $6), updated_at = now()"
+        " run_at = now() + make_interval(secs => $5), attempts = attempts - $6, updated_at = now(),"
+        f" payload = CASE WHEN $7::bool IS NULL THEN payload ELSE {since} END"
         " WHERE id = $1 AND token = $2 AND state = 'LEASED' RETURNING 1) SELECT * FROM back",
         held.job_id,
         held.token,
@@ -191,7 +187,7 @@ async def put_back(
         code,
         float(after_seconds),
         0 if counts else 1,
-        attempts,
+        away,
     )
 
 
@@ -258,6 +254,14 @@ async def _locked(job_id: UUID) -> Job:
 
 async def _move(work: Unit, job: Job, verb: str, state: JobState) -> None:
     work.audit(verb, job, before={"state": job.state}, after={"state": state})
+    payload = {name: value for name, value in job.payload.items() if name != AWAY_SINCE}
     await Job.filter(id=job.id).update(
-        state=state, attempts=0, run_at=None, wake_at=None, error=None, error_code=None, finished_at=None
+        state=state,
+        payload=payload,
+        attempts=0,
+        run_at=None,
+        wake_at=None,
+        error=None,
+        error_code=None,
+        finished_at=None,
     )

@@ -23,7 +23,7 @@ from models.actions.notifications import Message
 from models.actions.transaction import repeated
 from models.actions.unit import Unit, unit
 from models.actions.users import linked
-from models.ports import Collection
+from models.ports import CONFLICT, Collection
 from models.rules.arrears import MISSED
 from models.rules.dunning import suspends
 from models.rules.events import PaymentMissed, PaymentUpdated
@@ -41,7 +41,7 @@ from models.tables.payment import Payment
 
 COLLECTABLE = frozenset({PaymentStatus.DUE, PaymentStatus.UNKNOWN})
 ANYWHERE = frozenset(PaymentStatus)
-CHANGES = ["status", "reference", "failure", "will_retry", "attempts", "retry_on", "carried_by_id"]
+CHANGES = ["status", "reference", "failure", "will_retry", "attempts", "asks", "retry_on", "carried_by_id"]
 
 
 @repeated
@@ -95,13 +95,18 @@ async def order_of(payment: Payment) -> Collection:
 
 
 async def outcome_unknown(payment_id: UUID, *, code: str, acting: str, at: datetime) -> None:
-    """The answer was lost: the payment is neither taken nor failed until somebody asks the provider."""
+    """The answer was lost: the payment is neither taken nor failed until somebody asks the provider.
+
+    Where the provider has something else under our name, only a person can say what that is.
+    """
     async with unit(acting=acting, at=at) as work:
         payment = await _locked(payment_id)
-        if payment.status in COLLECTABLE:
-            payment.status, payment.failure = PaymentStatus.UNKNOWN, code
-            await payment.save(update_fields=["status", "failure"])
+        if payment.status in COLLECTABLE and (payment.status, payment.failure) != (PaymentStatus.UNKNOWN, code):
+            payment.status, payment.failure, payment.asks = PaymentStatus.UNKNOWN, code[:60], 0
+            await payment.save(update_fields=["status", "failure", "asks"])
             work.emit(PaymentUpdated(payment_id=payment.id, user_id=payment.user_id))
+        if payment.status is PaymentStatus.UNKNOWN and code == CONFLICT:
+            await asking.ask_a_person(work, payment, "the provider has something else under our name")
 
 
 async def fresh_key(payment_id: UUID, *, acting: str, at: datetime) -> Collection:
@@ -142,13 +147,15 @@ async def settle(
         before, payment.status = payment.status, status
         twice = await _taken_twice(payment, before)
         payment.reference, payment.carried_by_id = reference or payment.reference, None
-        payment.failure, payment.will_retry = failure, will_retry
+        payment.failure, payment.will_retry, payment.asks = failure, will_retry, 0
         payment.retry_on = await dunning.next_try(work, payment, status, will_retry=will_retry)
         if before is PaymentStatus.FAILED and status is PaymentStatus.SUBMITTED and only_from is ANYWHERE:
             payment.attempts += 1  # the provider tries again by itself: should that fail too, it is told anew (R44)
         await payment.save(update_fields=CHANGES)
         after = {"status": status, "failure": failure} | ({"retry_on": payment.retry_on} if payment.retry_on else {})
         work.audit(dunning.SETTLED, payment, before={"status": before}, after=after)
+        if before is PaymentStatus.UNKNOWN:
+            await asking.found_out(work, payment)
         work.emit(PaymentUpdated(payment_id=payment.id, user_id=payment.user_id))
         if twice is not None:
             await endings.review(work, payment, twice)
@@ -239,9 +246,9 @@ async def payment_fact(fact: PaymentFact, *, acting: str, at: datetime) -> bool:
     )
 
 
-async def to_ask_about(limit: int = 100) -> list[Payment]:
-    """Payments whose outcome should be known by now, oldest first."""
-    return await asking.overdue(Payment, limit, reference__isnull=False)
+async def to_ask_about(limit: int = 100) -> list[tuple[Payment, Collection]]:
+    """Payments whose outcome should be known by now, and how each was ordered, oldest first."""
+    return [(each, await order_of(each)) for each in await asking.overdue(Payment, limit)]
 
 
 async def notify_missed(payment_id: UUID, *, acting: str, at: datetime) -> Message | None:

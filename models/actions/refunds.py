@@ -9,7 +9,7 @@ from uuid import UUID
 from models.actions import asking, endings, ledger
 from models.actions.asking import Attempt
 from models.actions.unit import Unit, unit
-from models.ports import RefundOrder
+from models.ports import CONFLICT, RefundOrder
 from models.rules import states
 from models.rules.events import RefundDue, RefundUpdated
 from models.rules.facts import RefundFact
@@ -119,13 +119,18 @@ async def _order(made: Refund, payment: Payment) -> RefundOrder:
 
 
 async def outcome_unknown(refund_id: UUID, *, code: str, acting: str, at: datetime) -> None:
-    """The answer was lost: nobody knows whether the money goes back until somebody asks the provider."""
+    """The answer was lost: nobody knows whether the money goes back until somebody asks the provider.
+
+    Where the provider has something else under our name, only a person can say what that is.
+    """
     async with unit(acting=acting, at=at) as work:
         made, _ = await _locked(refund_id)
-        if made.status in REFUND_OPEN:
-            made.status, made.failure = RefundStatus.UNKNOWN, code
-            await made.save(update_fields=["status", "failure"])
+        if made.status in REFUND_OPEN and (made.status, made.failure) != (RefundStatus.UNKNOWN, code):
+            made.status, made.failure, made.asks = RefundStatus.UNKNOWN, code[:LONGEST_FAILURE], 0
+            await made.save(update_fields=["status", "failure", "asks"])
             _tell(work, made)
+        if made.status is RefundStatus.UNKNOWN and code == CONFLICT:
+            await asking.ask_a_person(work, made, "the provider has something else under our name")
 
 
 async def fresh_key(refund_id: UUID, *, acting: str, at: datetime) -> RefundOrder:
@@ -159,8 +164,10 @@ async def settle(
             return False
         before, made.status = made.status, status
         made.reference = reference or made.reference
-        made.failure = failure[:LONGEST_FAILURE] if failure else None
-        await made.save(update_fields=["status", "reference", "failure"])
+        made.failure, made.asks = failure[:LONGEST_FAILURE] if failure else None, 0
+        await made.save(update_fields=["status", "reference", "failure", "asks"])
+        if before is RefundStatus.UNKNOWN:
+            await asking.found_out(work, made)
         after = {"status": status, "failure": made.failure}
         work.audit("settle_refund", made, before={"status": before}, after=after)
         if status is RefundStatus.FAILED:

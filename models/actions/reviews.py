@@ -3,8 +3,8 @@
 from datetime import datetime
 from uuid import UUID
 
-from models.actions import arrivals, asking, ledger, links, user_fields
-from models.actions.transaction import alone
+from models.actions import arrivals, asking, ledger, links, unknowns, user_fields
+from models.actions.transaction import alone, repeated
 from models.actions.unit import Unit, unit
 from models.rules.people import checked
 from models.rules.refusals import Code, Refusal
@@ -15,14 +15,17 @@ from models.tables.payment import Payment
 LONGEST_ANSWER = 255
 
 
+@repeated
 async def settle_review(
     review_item_id: UUID, *, acting: str, at: datetime, user_id: UUID | None = None, answer: str | None = None
 ) -> ReviewItem:
     """Answer a question.
 
     Whose record it is: the candidate's with `user_id`, somebody new's without. What becomes of money: in words, by
-    `answer`. Raises Refusal NOT_FOUND (also for a user who is no candidate), ILLEGAL_MOVE (it is answered),
-    INVALID_INPUT (no answer, or the user has another record), and for somebody new what `arrivals.user_arrived` does.
+    `answer`. What became of a call whose answer was lost: the words of `unknowns.decided`.
+
+    Raises Refusal NOT_FOUND (also for a user who is no candidate), ILLEGAL_MOVE (it is answered), INVALID_INPUT (no
+    answer, none of its words, or the user has another record), for somebody new what `arrivals.user_arrived` does.
     """
     if answer is not None and len(answer) > LONGEST_ANSWER:
         raise Refusal(Code.INVALID_INPUT, f"An answer has at most {LONGEST_ANSWER} characters.", field=("answer",))
@@ -40,6 +43,8 @@ async def settle_review(
         if payment is not None:
             await ledger.respread(work, payment)  # what was decided to be kept pays for something again
         after = {"state": asked.state, "user_id": asked.user_id}
+        if asked.kind is ReviewKind.OUTCOME_UNKNOWN:
+            await unknowns.decided(work, asked, answer)
         work.audit("settle_review", asked, before={"state": ReviewState.OPEN}, after=after, because=[answer])
     return asked
 

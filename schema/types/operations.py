@@ -41,7 +41,7 @@ class Job(Node):
     key: str | None = column("The obligation it fulfils; finance and administrators only.")
     status: JobState = column("Where it stands.", "{row}.state")
     progress: JobProgress = part("How far it has come.", "SELECT {parent}.done_count, {parent}.total_count")
-    attempts: int = column("How often it was tried.")
+    attempts: int = column("How often it was tried; waiting for a provider that is away, or asks for time, is none.")
     error: JobError | None = part(
         "Why it failed the last time; staff only.",
         "SELECT {parent}.error_code, {parent}.error WHERE coalesce({parent}.error_code, {parent}.error) IS NOT NULL",

@@ -17,6 +17,8 @@ from integrations.clock import SystemClock
 from integrations.coursepro import served
 from integrations.coursepro.client import CoursePro
 from integrations.guard import Reach
+from integrations.pace import Free
+from integrations.ready import Opening
 from models.ports import CartPush, FieldsPush, MembershipPush, UserPush
 from models.rules.lifecycle import Status
 from models.rules.people import Field
@@ -302,7 +304,8 @@ async def test_what_the_client_really_sends_fits(method: str, receiver: Receiver
         "user_sync_url": f"{receiver.url}/userSync",
     }
     secrets = {"secret_token": "cpst_1"}
-    ready = registry.OPEN[Provider.COURSEPRO](settings, secrets, SystemClock(), Reach(local=True))
+    opening = Opening(settings, secrets, SystemClock(), Reach(local=True), Free())
+    ready = registry.OPEN[Provider.COURSEPRO](opening)
     await getattr(ready.courses, method)(given)
     await ready.client.close()
     (call,) = receiver.at(f"/{webhook}")

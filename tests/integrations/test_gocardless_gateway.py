@@ -103,6 +103,10 @@ async def test_a_key_used_for_another_payment_is_refused(
     with pytest.raises(Refused) as refused:
         await debits.collect(an_order(**same | {"key": order.key} | change))
     assert refused.value.code == "IDEMPOTENCY_CONFLICT"
+    if "amount" in change:
+        with pytest.raises(Refused) as refused:
+            await debits.look_up(an_order(**same | change))
+        assert refused.value.code == "IDEMPOTENCY_CONFLICT"
     assert len(sandbox.state_of("gocardless.payments")) == 1
 
 

@@ -80,7 +80,7 @@ async def test_logs_hold_no_key_token_name_or_address(
     coursepro = CoursePro(
         cart_complete_url=f"{base}/cart-complete", user_sync_url=f"{base}/user-sync", **told["coursepro"]
     )
-    nookal = Nookal("a_nookal_secret", clock, api_base=sandbox.urls["nookal"], calls_per_second=0)
+    nookal = Nookal("a_nookal_secret", clock, api_base=sandbox.urls["nookal"])
     url = sandbox.urls["xero"]
     xero = Xero(Session(**told["xero"], api_base=url, identity_base=url), account_code="205")
     push = MembershipPush(

@@ -10,6 +10,7 @@ import pytest
 
 from integrations.nookal.client import Nookal
 from integrations.nookal.wire import next_page, rows
+from integrations.pace import Allowance, Pace
 from models.ports import OutcomeUnknown, OutgoingInvoice, ProviderError, RateLimited, Refused, ShippedItem, Unavailable
 from models.rules.facts import AttendanceSeen
 from models.rules.invoicing import Mark
@@ -24,7 +25,6 @@ async def nookal(sandbox: Sandbox, clock: StoppedClock) -> AsyncIterator[Nookal]
         clock,
         api_base=sandbox.urls["nookal"],
         location_id="1",
-        calls_per_second=0,
         answer_seconds=0.7,
     )
     yield client
@@ -264,7 +264,7 @@ async def test_a_read_that_stays_unanswered_is_unavailable(nookal: Nookal, sandb
 
 
 async def test_a_wrong_key_is_refused(sandbox: Sandbox, clock: StoppedClock) -> None:
-    stranger = Nookal("wrong", clock, api_base=sandbox.urls["nookal"], calls_per_second=0)
+    stranger = Nookal("wrong", clock, api_base=sandbox.urls["nookal"])
     with pytest.raises(Refused) as refused:
         await seen(stranger)
     assert refused.value.code == "L003"
@@ -272,20 +272,21 @@ async def test_a_wrong_key_is_refused(sandbox: Sandbox, clock: StoppedClock) -> 
 
 
 async def test_nobody_listens(clock: StoppedClock) -> None:
-    dead = Nookal("key", clock, api_base=f"http://127.0.0.1:{free_ports(1)[0]}", location_id="1", calls_per_second=0)
+    dead = Nookal("key", clock, api_base=f"http://127.0.0.1:{free_ports(1)[0]}", location_id="1")
     with pytest.raises(Unavailable):
         await dead.ship(an_invoice("1"))
     await dead.close()
 
 
 async def test_it_does_not_ask_too_often(sandbox: Sandbox, clock: StoppedClock) -> None:
-    slow = Nookal("nookal_key", clock, api_base=sandbox.urls["nookal"], calls_per_second=5)
-    for _ in range(2):
+    pace = Pace("NOOKAL:1", Allowance(((5, 1),)))
+    slow = Nookal("nookal_key", clock, api_base=sandbox.urls["nookal"], pace=pace)
+    for _ in range(4):
         await seen(slow)
     instants = [datetime.fromisoformat(one["at"]) for one in sandbox.get("/calls?provider=nookal")]
     gaps = [later - earlier for earlier, later in pairwise(instants)]
-    assert len(gaps) == 3
-    assert min(gaps) > timedelta(seconds=0.15)
+    assert len(gaps) == 7
+    assert min(gaps[5:]) > timedelta(seconds=0.15), "five at once, then one after the other"
     await slow.close()
 
 

@@ -1,7 +1,7 @@
 """Money given back through both clients, and what their webhooks tell of it, against the sandbox process."""
 
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -138,6 +138,18 @@ async def test_a_refund_carries_our_id_and_our_key(desk: Desk) -> None:
 async def test_the_same_order_twice_is_one_refund(desk: Desk) -> None:
     order = desk.order()
     assert await desk.gateway.refund(order) == await desk.gateway.refund(order)
+    assert len(desk.there()) == 1
+
+
+async def test_a_refund_under_our_id_that_is_not_what_was_ordered_is_never_ours(desk: Desk) -> None:
+    order = desk.order()
+    await desk.gateway.refund(order)
+    with pytest.raises(Refused) as refused:
+        await desk.gateway.find_refund(replace(order, amount=order.amount - 1))
+    assert refused.value.code == "IDEMPOTENCY_CONFLICT"
+    with pytest.raises(Refused) as refused:
+        await desk.gateway.refund(replace(order, amount=order.amount - 1))
+    assert refused.value.code == "IDEMPOTENCY_CONFLICT"
     assert len(desk.there()) == 1
 
 

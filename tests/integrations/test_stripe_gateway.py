@@ -2,6 +2,8 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from dataclasses import replace
+from typing import Any
 from uuid import uuid4
 
 import pytest
@@ -67,6 +69,28 @@ async def test_a_key_used_for_another_amount_is_refused(stripe_account: StripeAc
     with pytest.raises(Refused) as refused:
         await stripe_account.collect(other)
     assert refused.value.code == "IDEMPOTENCY_CONFLICT"
+
+
+async def test_a_key_used_with_another_card_stands_for_what_was_charged_then(
+    stripe_account: StripeAccount, sandbox: Sandbox, order: Collection
+) -> None:
+    """The card was changed between two attempts: Stripe says that the key is another request's, and has our payment."""
+    first = await stripe_account.collect(order)
+    assert await stripe_account.collect(replace(order, description="Swimming, with another card")) == first
+    assert intents(sandbox, order) == [first.reference]
+
+
+@pytest.mark.parametrize("change", [{"amount": 9900}, {"currency": "EUR"}])
+async def test_what_was_made_under_our_id_and_is_not_what_was_ordered_is_never_ours(
+    stripe_account: StripeAccount, sandbox: Sandbox, order: Collection, change: dict[str, Any]
+) -> None:
+    await stripe_account.collect(order)
+    other = replace(order, **change)
+    for ask in (stripe_account.look_up, stripe_account.collect):
+        with pytest.raises(Refused) as refused:
+            await ask(other)
+        assert refused.value.code == "IDEMPOTENCY_CONFLICT"
+    assert len(intents(sandbox, order)) == 1
 
 
 async def test_a_declined_card_is_an_outcome(

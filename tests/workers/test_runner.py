@@ -12,7 +12,7 @@ from tortoise.connection import get_connections
 from integrations.bus import RedisBus
 from local.state import free_ports
 from models.actions import inbound, jobs
-from models.actions.jobs import MAX_ATTEMPTS, OUTAGE_ATTEMPTS
+from models.actions.jobs import AWAY_SECONDS, AWAY_SINCE, MAX_ATTEMPTS
 from models.actions.unit import PUBLISH, Fenced, unit
 from models.ports import OutcomeUnknown, RateLimited, ReceivedEvent, Refused, Unavailable
 from models.rules.refusals import REFUSALS, Code, Refusal
@@ -85,8 +85,9 @@ IN_FULL = f"Found so. {REFUSALS[Code.NO_MANDATE].sentence}"
         (Refused("Card declined", code="card_declined"), DEAD, 1, "card_declined", "Card declined", None, ["DEAD"]),
         (Refusal(Code.NO_MANDATE, "Found so."), DEAD, 1, "NO_MANDATE", IN_FULL, None, ["DEAD"]),
         (RateLimited("Slow down", retry_after=42), READY, 0, "RATE_LIMITED", "Slow down", 42, []),
-        (Unavailable("502", code="HTML"), READY, 1, "HTML", "502", 2, ["READY"]),
-        (OutcomeUnknown("no answer", code="TIMEOUT"), READY, 1, "TIMEOUT", "no answer", 2, ["READY"]),
+        (Unavailable("502", code="HTML"), READY, 0, "HTML", "502", 2, ["READY"]),
+        (Unavailable("shut", code="BREAKER_OPEN", retry_after=9), READY, 0, "BREAKER_OPEN", "shut", 9, ["READY"]),
+        (OutcomeUnknown("no answer", code="TIMEOUT"), READY, 0, "TIMEOUT", "no answer", 2, ["READY"]),
         (ZeroDivisionError("oops"), READY, 1, "INTERNAL", "ZeroDivisionError: oops", 2, ["READY"]),
         (Fenced("lost"), LEASED, 1, None, None, None, []),
     ],
@@ -146,50 +147,78 @@ async def test_a_kind_this_worker_does_not_know_waits_for_one_that_does(outside:
     assert (row.state, row.error_code) == (READY, "INTERNAL")
 
 
-@pytest.mark.parametrize(
-    ("raised", "before", "most"),
-    [
-        (Unavailable("away", code="AWAY"), "AWAY", OUTAGE_ATTEMPTS),
-        (OutcomeUnknown("lost", code="AWAY"), "NO_ANSWER", OUTAGE_ATTEMPTS),
-        (ValueError("x"), "INTERNAL", MAX_ATTEMPTS),
-        (ValueError("x"), "WORKER_LOST", MAX_ATTEMPTS),
-    ],
-    ids=repr,
-)
-async def test_the_last_attempt_buries(outside: Outside, raised: Exception, before: str, most: int) -> None:
-    runner = a_runner(outside, raising(raised))
-    last = await a_job(attempts=most - 1, error_code=before)
+async def aged(job: Job, seconds: float) -> None:
+    """Let whom a job waits for have been away for so much longer."""
+    await sql(
+        f"WITH x AS (UPDATE job SET run_at = NULL, payload = jsonb_set(payload, '{{{AWAY_SINCE}}}', to_jsonb("
+        f"(payload->>'{AWAY_SINCE}')::timestamptz - make_interval(secs => $2))) WHERE id = $1 RETURNING 1)"
+        " SELECT * FROM x",
+        job.id,
+        float(seconds),
+    )
+
+
+@pytest.mark.parametrize("before", ["INTERNAL", "WORKER_LOST"])
+async def test_the_last_attempt_buries(outside: Outside, before: str) -> None:
+    runner = a_runner(outside, raising(ValueError("x")))
+    last = await a_job(attempts=MAX_ATTEMPTS - 1, error_code=before)
     await runner.run(last.id)
     assert (await Job.get(id=last.id)).state is DEAD
-    one_more = await a_job(attempts=most - 2, error_code=before)
+    one_more = await a_job(attempts=MAX_ATTEMPTS - 2, error_code=before)
     await runner.run(one_more.id)
     assert (await Job.get(id=one_more.id)).state is READY
 
 
+@pytest.mark.parametrize("away", [Unavailable("503", code="AWAY"), OutcomeUnknown("lost", code="AWAY")], ids=repr)
+async def test_an_outage_is_no_attempt_and_is_given_up_after_two_days(outside: Outside, away: Exception) -> None:
+    """Decision 51: it is waited for by the clock; a person's retry starts it anew."""
+    job, runner = await a_job(payload={"kept": 1}), a_runner(outside, raising(away))
+    for _ in range(3 * MAX_ATTEMPTS):
+        await Job.filter(id=job.id).update(run_at=None)
+        await runner.run(job.id)
+    row = await Job.get(id=job.id)
+    assert (row.state, row.attempts, row.error_code) == (READY, 0, "AWAY")
+    await aged(job, AWAY_SECONDS - 60)
+    await runner.run(job.id)
+    assert (await Job.get(id=job.id)).state is READY
+    wait = await wait_of(job)
+    assert wait is not None
+    assert jobs.OUTAGE_CAP_SECONDS / 2 - 1 < wait <= jobs.OUTAGE_CAP_SECONDS
+    await aged(job, 60)
+    await runner.run(job.id)
+    row = await Job.get(id=job.id)
+    assert (row.state, row.error_code) == (DEAD, "AWAY")
+    await jobs.retry(job.id, acting="key:office", at=NOW)
+    await runner.run(job.id)
+    assert (await Job.get(id=job.id)).state is READY
+    await Job.filter(id=job.id).update(run_at=None)
+    await a_runner(outside, doing_nothing).run(job.id)
+    row = await Job.get(id=job.id)
+    assert (row.state, row.payload) == (DONE, {"kept": 1})
+
+
 async def test_an_outage_and_a_fault_are_counted_apart(outside: Outside) -> None:
-    """A day of waiting leaves our own fault its twelve attempts, and the other way round."""
-    job = await a_job(attempts=200, error_code="NO_ANSWER")
+    """A day of waiting leaves our own fault its twelve attempts, and a fault ends the waiting."""
+    job = await a_job()
+    await a_runner(outside, raising(Unavailable("away", code="AWAY"))).run(job.id)
+    await aged(job, AWAY_SECONDS)
     await a_runner(outside, raising(ValueError("x"))).run(job.id)
     row = await Job.get(id=job.id)
-    assert (row.state, row.attempts, row.error_code) == (READY, 1, "INTERNAL")
+    assert (row.state, row.attempts, row.error_code, row.payload) == (READY, 1, "INTERNAL", {})
     await Job.filter(id=job.id).update(run_at=None, attempts=MAX_ATTEMPTS - 1)
     await a_runner(outside, raising(Unavailable("away", code="AWAY"))).run(job.id)
     row = await Job.get(id=job.id)
-    assert (row.state, row.attempts, row.error_code) == (READY, 1, "AWAY")
+    assert (row.state, row.attempts, row.error_code) == (READY, MAX_ATTEMPTS - 1, "AWAY")
 
 
-async def test_a_worker_lost_after_a_long_outage_is_the_first_one_lost() -> None:
-    job = await a_job(attempts=200, error_code="NO_ANSWER")
+async def test_a_worker_lost_after_faults_is_the_first_one_lost() -> None:
+    job = await a_job(attempts=9, error_code="INTERNAL")
     counted = []
     for _ in range(3):
         held = await jobs.claim(job.id, 0.0)  # a lease that is over at once
         assert held is not None
-        counted.append((held.attempts, held.failed, held.most))
-    assert counted == [
-        (201, "NO_ANSWER", OUTAGE_ATTEMPTS),
-        (2, "WORKER_LOST", MAX_ATTEMPTS),
-        (3, "WORKER_LOST", MAX_ATTEMPTS),
-    ]
+        counted.append(held.attempts)
+    assert counted == [10, 2, 3]
 
 
 async def test_rate_limits_never_bury(outside: Outside) -> None:

@@ -1,20 +1,33 @@
 """Money in and back out: the key is stored before the provider is asked, and an answer that was lost is looked up."""
 
 from collections.abc import Awaitable, Callable
-from contextlib import suppress
 from functools import partial
 from typing import TypeVar
 from uuid import UUID
 
+import structlog
+
 from models.actions import asking, dunning, endings, fee_calendar, payments, refunds
 from models.actions.asking import Attempt
-from models.ports import Collected, OutcomeUnknown, PaymentGateway, Refunded, Refused
-from models.rules.states import PaymentOutcome, PaymentStatus, RefundOutcome
-from models.tables.payment import Payment
+from models.ports import (
+    CONFLICT,
+    Collected,
+    Collection,
+    OutcomeUnknown,
+    PaymentGateway,
+    Refunded,
+    RefundOrder,
+    Refused,
+    Unavailable,
+)
+from models.rules.states import PaymentOutcome, PaymentStatus, Provider, RefundOutcome
+from models.tables.payment import Payment, Refund
 from workers.work import Unfinished, Work
 
 Order = TypeVar("Order")
 Answer = TypeVar("Answer")
+log = structlog.get_logger("dueflow.payments")
+Away = dict[Provider, Unavailable]
 _FALLEN = (PaymentOutcome.FAILED, PaymentOutcome.CANCELLED)
 
 
@@ -32,6 +45,9 @@ async def collect(work: Work) -> None:
         await payments.outcome_unknown(payment_id, code=lost.code, acting=work.acting, at=work.now)
         raise
     except Refused as refused:
+        if refused.code == CONFLICT:  # ours may have been taken, or not: it has not failed
+            await payments.outcome_unknown(payment_id, code=refused.code, acting=work.acting, at=work.now)
+            raise
         await payments.settle(
             payment_id, PaymentOutcome.FAILED, failure=refused.code[:60], acting=work.acting, at=work.now
         )
@@ -53,6 +69,9 @@ async def refund(work: Work) -> None:
         await refunds.outcome_unknown(refund_id, code=lost.code, acting=work.acting, at=work.now)
         raise
     except Refused as refused:
+        if refused.code == CONFLICT:
+            await refunds.outcome_unknown(refund_id, code=refused.code, acting=work.acting, at=work.now)
+            raise
         await refunds.settle(refund_id, RefundOutcome.FAILED, failure=refused.code, acting=work.acting, at=work.now)
         return
     await _record_refund(work, refund_id, refunded)
@@ -68,7 +87,10 @@ async def _found_or_made(
     if attempt.look_first:
         try:
             found = await find(order)
-        except Refused as refused:  # that says nothing of what the earlier attempt did
+        except Refused as refused:
+            if refused.code == CONFLICT:
+                raise
+            # that says nothing of what the earlier attempt did
             raise OutcomeUnknown(f"It cannot be looked up: {refused}", code=refused.code) from refused
         if found is not None:
             return found
@@ -168,24 +190,44 @@ async def retry_due(work: Work) -> None:
 
 
 async def ask(work: Work) -> None:
-    """Ask providers about payments and refunds whose news should have come by now."""
-    for payment in await payments.to_ask_about():
-        assert payment.reference is not None
-        gateway = await work.providers.payments(payment.provider)
-        status = await gateway.status(payment.reference)
-        if status.outcome is not None:
-            await payments.settle(payment.id, status.outcome, failure=status.failure, acting=work.acting, at=work.now)
-        await asking.asked(payment)
-    await _ask_about_refunds(work)
+    """Ask about payments and refunds whose news should have come by now; a provider that is away holds up no other."""
+    away: Away = {}
+    for payment, order in await payments.to_ask_about():
+        await _asked(work, payment, partial(_settle_payment, work, payment, order), away)
+    for made, ordered in await refunds.to_ask_about():
+        await _asked(work, made, partial(_settle_refund, work, made, ordered), away)
+    for error in away.values():
+        raise error
 
 
-async def _ask_about_refunds(work: Work) -> None:
-    for made, order in await refunds.to_ask_about():
-        with suppress(Refused):  # the others are asked all the same
-            gateway = await work.providers.payments(made.provider)
-            known = await (gateway.refund_status(made.reference) if made.reference else gateway.find_refund(order))
-            if known is not None:
-                settle = partial(refunds.settle, made.id, acting=work.acting, at=work.now)
-                outcome = known.outcome or RefundOutcome.SUBMITTED
-                await settle(outcome, reference=known.reference, failure=known.failure)
-        await asking.asked(made)
+async def _asked(
+    work: Work, row: Payment | Refund, settle: Callable[[PaymentGateway], Awaitable[None]], away: Away
+) -> None:
+    if row.provider in away:
+        return
+    try:
+        await settle(await work.providers.payments(row.provider))
+    except Unavailable as error:
+        away[row.provider] = error
+        return
+    except Refused as refused:  # it cannot tell: the others are asked all the same
+        log.warning("outcome not told", id=str(row.id), provider=row.provider.value, code=refused.code)
+    await asking.asked(row, acting=work.acting, at=work.now)
+
+
+async def _settle_payment(work: Work, payment: Payment, order: Collection, gateway: PaymentGateway) -> None:
+    known = await (gateway.status(payment.reference) if payment.reference else gateway.look_up(order))
+    if known is None:
+        return
+    settle = partial(payments.settle, payment.id, acting=work.acting, at=work.now)
+    if payment.status in payments.COLLECTABLE:
+        await settle(PaymentOutcome.SUBMITTED, reference=known.reference, only_from=payments.COLLECTABLE)
+    if known.outcome is not None:
+        await settle(known.outcome, failure=known.failure)
+
+
+async def _settle_refund(work: Work, made: Refund, order: RefundOrder, gateway: PaymentGateway) -> None:
+    known = await (gateway.refund_status(made.reference) if made.reference else gateway.find_refund(order))
+    if known is not None:
+        settle = partial(refunds.settle, made.id, acting=work.acting, at=work.now)
+        await settle(known.outcome or RefundOutcome.SUBMITTED, reference=known.reference, failure=known.failure)
