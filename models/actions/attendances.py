@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from uuid import UUID
 
-from models.actions import allocations
+from models.actions import allocations, corrections
 from models.actions.transaction import repeated
 from models.actions.unit import Unit, unit
 from models.actions.users import user_of
@@ -30,6 +30,7 @@ async def attendances_seen(facts: Sequence[AttendanceSeen], *, acting: str, at: 
     async with unit(acting=acting, at=at) as work:
         differed = [await _mirror(work, fact, changed) for fact in facts]
         await allocations.reallocate_around(work, changed)
+        await corrections.classes_changed(work, changed)
     return sum(differed)
 
 
@@ -51,7 +52,9 @@ async def mark_attendance(attendance_id: UUID, mark: Mark, *, acting: str, at: d
             before, seat.mark = seat.mark, mark
             await seat.save(update_fields=["mark"])
             work.audit("mark_attendance", seat, before={"mark": before}, after={"mark": mark})
-            await allocations.reallocate_around(work, {seat.user_id: [session.starts_at]})
+            changed = {seat.user_id: [session.starts_at]}
+            await allocations.reallocate_around(work, changed)
+            await corrections.classes_changed(work, changed)
     return seat
 
 

@@ -15,6 +15,7 @@ from tortoise.connection import get_connections
 from models.rules.invoicing import Attendance, Claim, Coverage, Mark, Period
 from models.rules.spreading import Claimant, Seat, Walk
 from models.rules.states import InvoiceStatus
+from models.tables.course import ClassSession
 from models.tables.invoice import Invoice
 from models.tables.membership import Coverage as CoverageRow
 
@@ -190,6 +191,12 @@ def _place(row: Mapping[str, Any]) -> Place:
     carried_by = row["carried_by"]
     seat = Seat(row["user_id"], attendance, row["paid_by_id"], carried_by if row["billed"] else None)
     return Place(seat, carried_by)
+
+
+async def starts(attendance_ids: Collection[UUID]) -> list[datetime]:
+    """Attendances -> when their classes start."""
+    rows = await ClassSession.filter(attendances__id__in=list(attendance_ids)).values_list("starts_at", flat=True)
+    return list(rows)  # type: ignore[arg-type]  # flat values
 
 
 async def current(invoice_ids: Collection[UUID]) -> dict[UUID, Version]:
