@@ -11,6 +11,8 @@ from models.rules.matching import normalised_email
 from models.rules.pricing import Integration, OptionType
 from models.rules.states import (
     BookingStatus,
+    CorrectionCause,
+    CorrectionState,
     InboxState,
     InvoiceStatus,
     JobState,
@@ -267,6 +269,16 @@ class InvoiceFilter:
     held: bool | None = _is("Whether something holds them back.", "{row}.hold IS NOT NULL")
 
 
+@given("Which corrections.")
+class CorrectionFilter:
+    """For lists of corrections."""
+
+    ids: list[ID] | None = _ids("Correction")
+    state: list[CorrectionState] | None = _words("state")
+    cause: list[CorrectionCause] | None = _words("cause")
+    invoice_id: ID | None = _of("Invoice", "invoice_id")
+
+
 @given("Which access tokens.")
 class AccessTokenFilter:
     """For lists of access tokens."""
@@ -364,6 +376,7 @@ class DriftFilter:
     ids: list[ID] | None = _ids("Drift")
     provider: list[Provider] | None = _words("provider")
     field: list[str] | None = _words("field")
+    cause: list[str] | None = _words("cause")
     at: DateTimeRange | None = _instants("at")
 
 
@@ -404,5 +417,6 @@ orders("WebhookEvent", CREATED_AT=_CREATED)
 orders("AuditEntry", CREATED_AT=_CREATED, AT=(f"at:{_AT}", "When it happened."))
 orders("ProbeRun", CREATED_AT=_CREATED, AT=(f"at:{_AT}", "When it was looked for."))
 orders("CourseMapping", CREATED_AT=_CREATED, COURSE_REF=("course_ref:text", "The course's id there."))
+orders("Correction", CREATED_AT=_CREATED)
 orders("Drift", CREATED_AT=_CREATED, AT=(f"at:{_AT}", "When it was said."))
 orders("ApiKey", CREATED_AT=_CREATED, NAME=_NAMED)

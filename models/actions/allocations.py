@@ -16,7 +16,7 @@ from models.actions.unit import Unit, plain
 from models.rules import invoicing, spreading
 from models.rules.events import InvoiceReallocated
 from models.rules.explain import Step
-from models.rules.invoicing import Matching
+from models.rules.spreading import Ruling
 from models.tables.invoice import Allocation, AllocationShare, Invoice
 from models.tables.membership import Subscription
 
@@ -26,13 +26,13 @@ class Spread:
     """What an invoice is to pay for, why, and how it is spread now."""
 
     known: Known
-    matching: Matching
+    ruling: Ruling
     current: Version | None
 
     @property
     def because(self) -> tuple[Step, ...]:
         """The walk from the invoice to its classes."""
-        return spreading.walked(self.known.walk, self.known.covered, self.matching)
+        return spreading.walked(self.known.walk, self.known.covered, self.ruling)
 
 
 async def reallocate(work: Unit, touched: Iterable[Invoice]) -> None:
@@ -58,7 +58,7 @@ async def _reallocate(work: Unit, ids: Collection[UUID]) -> None:
     current = await claimants.current(spread)
     await _hold(work, [each for each in known.values() if each.invoice.id in {*ids, *spread}])
     await write_versions(
-        work, [Spread(known[invoice_id], matching, current.get(invoice_id)) for invoice_id, matching in spread.items()]
+        work, [Spread(known[invoice_id], ruling, current.get(invoice_id)) for invoice_id, ruling in spread.items()]
     )
 
 
@@ -68,7 +68,7 @@ async def _hold(work: Unit, walked: Iterable[Known]) -> None:
     if not changed:
         return
     for each in changed:
-        why = spreading.walked(each.walk, each.covered, Matching((), ()))[:-1]
+        why = spreading.walked(each.walk, each.covered)
         before, after = {"hold": each.invoice.hold}, {"hold": each.walk.hold}
         work.audit("hold_invoice", each.invoice, before=before, after=after, because=why)
     await (
@@ -90,7 +90,7 @@ async def write_versions(work: Unit, spreads: Sequence[Spread]) -> None:
     for each in spreads:
         invoice, before = each.known.invoice, each.current
         allocation = invoicing.allocate(
-            invoicing.net_paid(invoice.amount_paid, invoice.amount_refunded), each.matching.kept
+            invoicing.net_paid(invoice.amount_paid, invoice.amount_refunded), each.ruling.matching.kept
         )
         wanted = tuple((share.attendance_id, share.amount) for share in allocation.shares if share.attendance_id)
         total = sum(share.amount for share in allocation.shares)

@@ -16,7 +16,7 @@ from models.rules.events import CorrectionApplied, CorrectionClosed, CorrectionO
 from models.rules.facts import InvoiceSeen
 from models.rules.invoicing import Matching, allocate, net_paid
 from models.rules.refusals import Code, Refusal
-from models.rules.spreading import Seat, spread
+from models.rules.spreading import Ruling, Seat, spread
 from models.rules.states import CorrectionCause, CorrectionState, InvoiceStatus, Proposal, Provider, ShipmentState
 from models.tables.invoice import Correction, Invoice, InvoiceItem, Shipment
 
@@ -89,10 +89,10 @@ async def _as_of_now(invoices: Sequence[Invoice]) -> list[Spread]:
     ]
 
 
-def _alone(known: Known, who: UUID, places: Iterable[Place]) -> Matching:
+def _alone(known: Known, who: UUID, places: Iterable[Place]) -> Ruling:
     mine, claimant = known.invoice.id, known.claimant()
     if claimant is None or known.invoice.status is not InvoiceStatus.PAID:
-        return Matching((), ())
+        return Ruling(Matching((), ()), {})
     seats = [
         Seat(who, each.seat.attendance, None, each.carried_by if each.carried_by != mine else None)
         for each in places
@@ -103,7 +103,7 @@ def _alone(known: Known, who: UUID, places: Iterable[Place]) -> Matching:
 
 def _shares(each: Spread) -> dict[UUID, int]:
     invoice = each.known.invoice
-    allocation = allocate(net_paid(invoice.amount_paid, invoice.amount_refunded), each.matching.kept)
+    allocation = allocate(net_paid(invoice.amount_paid, invoice.amount_refunded), each.ruling.matching.kept)
     return {share.attendance_id: share.amount for share in allocation.shares if share.attendance_id}
 
 
@@ -126,7 +126,7 @@ async def _keep_one(
 ) -> None:
     asked = known if known is not None and known.state is CorrectionState.OPEN else None
     if change is None:
-        if asked is not None:
+        if asked is not None and "system" not in asked.change:
             await _close(work, asked, invoice, CorrectionState.DROPPED, "It was undone.")
         return
     told = plain({"was": _told(change.was), "now": _told(change.now)})
@@ -141,6 +141,19 @@ async def _keep_one(
         asked.update_from_dict(values)
         await asked.save(update_fields=["proposal", "amount", "change", "updated_at"])
     work.audit("open_correction", asked, before=before, after={"cause": cause, **values})
+    work.emit(CorrectionOpened(invoice_id=invoice.id, correction_id=asked.id, user_id=invoice.user_id))
+
+
+async def stands_otherwise(
+    work: Unit, invoice: Invoice, system: Provider, there: Mapping[str, Any], here: Mapping[str, Any]
+) -> None:
+    """What a system has of an invoice, which is locked, is not what was shipped: ask, where nothing is asked yet."""
+    causes: dict[str, Any] = {"invoice_id": invoice.id, "cause": CorrectionCause.INVOICE_CHANGED}
+    if await Correction.filter(**causes, state=CorrectionState.OPEN).exists():
+        return
+    change = plain({"was": dict(there), "now": dict(here), "system": system})
+    asked = await Correction.create(**causes, proposal=Proposal.VOID_AND_REISSUE, change=change)
+    work.audit("open_correction", asked, after={"cause": asked.cause, "change": change})
     work.emit(CorrectionOpened(invoice_id=invoice.id, correction_id=asked.id, user_id=invoice.user_id))
 
 
@@ -192,14 +205,15 @@ async def apply_correction(
             raise Refusal(Code.ILLEGAL_MOVE, said, field=("correctionId",))
         correction.proposal = proposal or correction.proposal
         net = net_paid(invoice.amount_paid, invoice.amount_refunded)
-        await _take_over(invoice, correction.change["now"])
+        only = correction.change.get("system")
+        await _take_over(invoice, {} if only else correction.change["now"])
         back = net - net_paid(invoice.amount_paid, invoice.amount_refunded)
         correction.amount = back if correction.proposal is Proposal.CREDIT_NOTE else None
         if correction.amount is not None and back <= 0:
             raise Refusal(Code.INVALID_INPUT, "No money went back: nothing can be credited.", field=("proposal",))
         spreads = await _as_of_now([invoice])
         await allocations.write_versions(work, spreads)
-        await _ship(work, correction, invoice, shipments)
+        await _ship(work, correction, invoice, [each for each in shipments if only in (None, each.system)])
         correction.state = CorrectionState.APPLIED
         await correction.save(update_fields=["state", "proposal", "amount", "updated_at"])
         work.audit("apply_correction", correction, after={"proposal": correction.proposal, "amount": correction.amount})
@@ -261,7 +275,7 @@ async def _ship(work: Unit, correction: Correction, invoice: Invoice, earlier: S
 async def _give_up(work: Unit, spreads: Sequence[Spread]) -> None:
     """Classes an invoice carried and does not any more may be paid for by one that is not billed off yet."""
     for each in spreads:
-        kept = {attendance.id for attendance in each.matching.kept}
+        kept = {attendance.id for attendance in each.ruling.matching.kept}
         gone = [attendance_id for attendance_id, _ in (each.current.shares if each.current else ())]
         starts = await claimants.starts([attendance_id for attendance_id in gone if attendance_id not in kept])
         if each.known.walk.who is not None:

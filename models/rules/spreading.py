@@ -90,6 +90,13 @@ class Taken(NamedTuple):
     by: OverlapRule
 
 
+class Ruling(NamedTuple):
+    """What an invoice pays for and leaves out, and which invoice takes each of its person's attendances."""
+
+    matching: Matching
+    taken: Mapping[UUID, Taken]
+
+
 # The parts of the rule in their order, each with what it compares.
 _PARTS: tuple[tuple[OverlapRule, str], ...] = (
     (OverlapRule.EARLIER_PERIOD_END, "period_end"),
@@ -124,7 +131,7 @@ def taken_by(seat: Seat, claimants: Iterable[Claimant]) -> Taken | None:
     raise AssertionError("two invoices with one id")
 
 
-def spread(claimants: Sequence[Claimant], seats: Iterable[Seat]) -> dict[UUID, Matching]:
+def spread(claimants: Sequence[Claimant], seats: Iterable[Seat]) -> dict[UUID, Ruling]:
     """(invoices of any people, those people's seats) -> what each invoice pays for and what it leaves out, and why."""
     theirs: defaultdict[UUID, list[Claimant]] = defaultdict(list)
     for each in claimants:
@@ -132,11 +139,11 @@ def spread(claimants: Sequence[Claimant], seats: Iterable[Seat]) -> dict[UUID, M
     held: defaultdict[UUID, list[tuple[Attendance, Taken | None]]] = defaultdict(list)
     for seat in seats:
         held[seat.who].append((seat.attendance, taken_by(seat, theirs[seat.who])))
-    return {each.claim.invoice_id: _matching(each, held[each.who]) for each in claimants}
+    return {each.claim.invoice_id: _ruling(each, held[each.who]) for each in claimants}
 
 
-def _matching(mine: Claimant, held: Iterable[tuple[Attendance, Taken | None]]) -> Matching:
-    return matching_classes(
+def _ruling(mine: Claimant, held: Sequence[tuple[Attendance, Taken | None]]) -> Ruling:
+    matching = matching_classes(
         [
             replace(attendance, billed_by_other_invoice=taken is not None and taken.invoice_id != mine.claim.invoice_id)
             for attendance, taken in held
@@ -144,6 +151,7 @@ def _matching(mine: Claimant, held: Iterable[tuple[Attendance, Taken | None]]) -
         mine.covered,
         mine.period,
     )
+    return Ruling(matching, {attendance.id: taken for attendance, taken in held if taken is not None})
 
 
 def linked_together(touched: Collection[UUID], claimants: Iterable[Claimant]) -> list[Claimant]:
@@ -165,6 +173,10 @@ def linked_together(touched: Collection[UUID], claimants: Iterable[Claimant]) ->
     return found
 
 
+def _who_takes(taken: Taken) -> str:
+    return f"{taken.invoice_id} ({taken.by})"
+
+
 _LEFT_OUT: Mapping[LeftOutReason, tuple[str, str]] = {
     LeftOutReason.NOT_COVERED: ("R97", "classes that the membership type does not cover are left out"),
     LeftOutReason.MARKED_CANCELLED: ("R104", "attendances marked as cancelled are left out"),
@@ -174,8 +186,11 @@ _LEFT_OUT: Mapping[LeftOutReason, tuple[str, str]] = {
 }
 
 
-def walked(walk: Walk, covered: Collection[Coverage], matching: Matching) -> tuple[Step, ...]:
-    """What an invoice's walk to its classes met, step by step: found, missing, kept, and left out with the reasons."""
+def walked(walk: Walk, covered: Collection[Coverage], ruling: Ruling | None = None) -> tuple[Step, ...]:
+    """What an invoice's walk to its classes met, step by step: found, missing, kept, and left out with the reasons.
+
+    Without a ruling, only the way to the classes.
+    """
     steps = [
         step("R100", "the subscription it belongs to", subscription=str(walk.subscription_id or "none")),
         step("R101", "the membership that is set up for it", membership=str(walk.membership_id or "none")),
@@ -184,10 +199,19 @@ def walked(walk: Walk, covered: Collection[Coverage], matching: Matching) -> tup
     ]
     if walk.hold is not None:
         steps.append(step("R109", "it waits for what is missing", hold=walk.hold.value))
+    if ruling is None:
+        return tuple(steps)
+    matching, taken = ruling
     left = [each for each in matching.left_out if each.reason in _LEFT_OUT]
     for reason, count in sorted(Counter(each.reason for each in left).items()):
         rule, text = _LEFT_OUT[reason]
-        which = {str(each.attendance_id): reason.value for each in left if each.reason is reason}
-        steps.append(step(rule, text, count=count, **which))
+        which = [each.attendance_id for each in left if each.reason is reason]
+        by_other = reason is LeftOutReason.BILLED_BY_OTHER_INVOICE
+        told = {str(each): _who_takes(taken[each]) if by_other else reason.value for each in which}
+        steps.append(step(rule, text, count=count, **told))
+    disputed = {each.id: taken[each.id].by for each in matching.kept if each.id in taken}
+    told = {str(each): by.value for each, by in disputed.items() if by is not OverlapRule.ONLY_CLAIM}
+    if told:
+        steps.append(step("R91", "classes that another invoice could pay for too fall to this one", **told))
     steps.append(step("R106", "classes that remain, within the period", classes=len(matching.kept)))
     return tuple(steps)
