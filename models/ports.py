@@ -324,6 +324,9 @@ class CourseSystem(Protocol):
         ...
 
 
+MOST_TOGETHER = 50  # invoices in one call
+
+
 @dataclass(frozen=True, slots=True)
 class ShippedItem:
     """A line of a shipped invoice, minor units; `session_ref` names the class where it pays for one."""
@@ -347,6 +350,36 @@ class OutgoingInvoice:
     location_ref: str | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class OutgoingVoid:
+    """An invoice of ours to void elsewhere, and the credit notes that stand against it there, by their ids."""
+
+    reference: str
+    external_id: str
+    credit_notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class OutgoingCredit:
+    """A credit note to set against an invoice of ours; `credit.items` are what is given back, above zero."""
+
+    credit: OutgoingInvoice
+    against: str
+
+
+Outgoing = OutgoingInvoice | OutgoingVoid | OutgoingCredit
+
+
+@dataclass(frozen=True, slots=True)
+class StandingInvoice:
+    """How an invoice of ours stands elsewhere: minor units of `currency`."""
+
+    external_id: str
+    currency: str
+    total: int
+    voided: bool
+
+
 class PracticeSystem(Protocol):
     """The clinic's diary: classes, who is in them, and itemised invoices."""
 
@@ -362,6 +395,14 @@ class PracticeSystem(Protocol):
         """Create the invoice -> its id. Not idempotent over there: look first."""
         ...
 
+    async def void(self, document: OutgoingVoid) -> None:
+        """Void an invoice of ours; one that is void already stays so. Raises Refused, Unavailable, OutcomeUnknown."""
+        ...
+
+    async def standing(self, external_id: str, currency: str) -> StandingInvoice | None:
+        """An invoice as it stands there, None where there is none. Raises Refused, Unavailable."""
+        ...
+
 
 class AccountingSystem(Protocol):
     """The ledger outside: plain invoices."""
@@ -372,6 +413,25 @@ class AccountingSystem(Protocol):
 
     async def ship(self, invoice: OutgoingInvoice) -> str:
         """Create the invoice under our deterministic number -> its id."""
+        ...
+
+    async def ship_all(self, invoices: Sequence[OutgoingInvoice]) -> list[str | Refused]:
+        """Create up to `MOST_TOGETHER` invoices in one call -> the id of each, or why that one was refused.
+
+        Raises Unavailable, OutcomeUnknown for all of them.
+        """
+        ...
+
+    async def void(self, document: OutgoingVoid) -> None:
+        """Void an invoice of ours and the credit notes against it; what is void already stays so."""
+        ...
+
+    async def credit(self, note: OutgoingCredit) -> str:
+        """Create the credit note under our deterministic number -> its id; one that is there already is not doubled."""
+        ...
+
+    async def standing(self, external_id: str, currency: str) -> StandingInvoice | None:
+        """An invoice as it stands there, None where there is none. Raises Refused, Unavailable."""
         ...
 
 

@@ -2,8 +2,9 @@
 
 from uuid import UUID
 
-from models.actions import bookings, decisions
+from models.actions import bookings, decisions, unpaid
 from models.actions.quotes import Asked
+from models.actions.unpaid import Answer
 from models.rules.booking import Quote
 from models.rules.refusals import Refusal
 from models.tables.audit import AuditEntry
@@ -48,6 +49,20 @@ async def why_not(context: Context, asked: Asked) -> tuple[Quote | Refusal, list
     except Refusal as refusal:
         answer = refusal
     return answer, earlier
+
+
+async def why_not_paid(context: Context, given: str, invoice: str | None) -> Answer | None:
+    """Ids of an attendance and of an invoice to look at too -> who pays for it, and why others do not.
+
+    None where the viewer may not see either. Raises BadInput.
+    """
+    attendance_id, invoice_id = known("Attendance")(given), known("Invoice")(invoice) if invoice else None
+    reader, viewer = context.reader, context.viewer
+    if attendance_id is None or not await reader.sees("Attendance", attendance_id, viewer):
+        return None
+    if invoice and (invoice_id is None or not await reader.sees("Invoice", invoice_id, viewer)):
+        return None
+    return await unpaid.why_not(attendance_id, invoice_id)
 
 
 def asked_for(course_id: str, user_id: str) -> tuple[UUID, UUID] | None:

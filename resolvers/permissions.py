@@ -93,6 +93,7 @@ ROWS: Mapping[str, Rules] = {
     "Allocation": _BOOKS,
     "AllocationShare": _rules(_OWN_SHARE, ALL, ALL, NONE, ALL),
     "Shipment": _rules(NONE, NONE, ALL, NONE, ALL),
+    "Correction": _rules(NONE, ALL, ALL, NONE, ALL),
     # who works with people sees the jobs that concern a person, so that a change can be followed to its end
     "Job": _rules(OWN, OF_SOMEBODY, OF_SOMEBODY, OF_SOMEBODY),
     "AuditEntry": _rules(NONE, NONE, ALL, NONE),

@@ -2,18 +2,22 @@
 
 from enum import StrEnum
 
+from models.actions.revenue import By
 from models.rules import readiness
 from models.rules.access import NoEntry
 from models.rules.arrears import SettleBy
 from models.rules.booking import Basis, Method, Pricing, SettledBy
+from models.rules.corrections import CorrectionCause, CorrectionState, Proposal, ShipmentKind
+from models.rules.drifting import FieldOwner, Repair
 from models.rules.dunning import SuspendOn
 from models.rules.fees import FirstPeriod
-from models.rules.invoicing import Hold, Kind, Mark
+from models.rules.invoicing import Hold, Kind, LeftOutReason, Mark
 from models.rules.ledger import Account, Movement
 from models.rules.lifecycle import STANDING, Status, WhileSuspended
 from models.rules.pricing import Frequency, Integration, Level, MembershipKind, OptionType
 from models.rules.proof import Check
 from models.rules.returns import CancellationPolicy, DeletionPolicy
+from models.rules.spreading import OverlapRule
 from models.rules.states import (
     AttendanceSource,
     BookingStatus,
@@ -316,6 +320,77 @@ WORDS: dict[type[StrEnum], tuple[str, str, tuple[str, ...]]] = {
         "AllocationKind",
         "How an invoice's money is spread.",
         ("Over the classes it paid for.", "One line: no class is left."),
+    ),
+    LeftOutReason: (
+        "LeftOutReason",
+        "Why an invoice does not pay for an attendance.",
+        (
+            "Its membership type does not cover such classes then.",
+            "The class is not within its period.",
+            "It is marked as cancelled.",
+            "It is marked as not attended.",
+            "Somebody invoiced it by hand.",
+            "Another invoice pays for it.",
+            "The invoice was billed off without it.",
+        ),
+    ),
+    OverlapRule: (
+        "OverlapRule",
+        "What decided which of several invoices pays for an attendance.",
+        (
+            "One that is billed off carries it.",
+            "A person chose it.",
+            "No other invoice could.",
+            "Its period ends first.",
+            "Its membership type covers fewer kinds of class.",
+            "Its subscription is older.",
+            "Nothing sets them apart: the one known first.",
+        ),
+    ),
+    By: (
+        "RevenueBy",
+        "What revenue is summed by.",
+        ("By kind of class.", "By membership type.", "By the month the invoice's period begins in."),
+    ),
+    FieldOwner: (
+        "FieldOwner",
+        "Whose word counts for a field that is one way here and another there.",
+        ("Ours.", "The card provider's."),
+    ),
+    Repair: (
+        "DriftRepairAction",
+        "What is done about a difference.",
+        (
+            "Read it from its provider again.",
+            "Look for it once more, and ship it again.",
+            "A correction is opened for a person to apply.",
+            "Nothing by itself.",
+        ),
+    ),
+    CorrectionCause: (
+        "CorrectionCause",
+        "What changed after an invoice was billed off.",
+        (
+            "Who came to which class.",
+            "Money was given back, or came back to us.",
+            "Its money is not there any more.",
+            "Anything else of it, at its provider.",
+        ),
+    ),
+    Proposal: (
+        "CorrectionProposal",
+        "How what was shipped can be put right.",
+        ("Void it, and issue it anew.", "A credit note in the books; the practice system gets it anew."),
+    ),
+    CorrectionState: (
+        "CorrectionState",
+        "How far a correction is decided.",
+        ("To be decided.", "Put right.", "Left as it is, by a person.", "Undone by itself."),
+    ),
+    ShipmentKind: (
+        "ShipmentKind",
+        "What is shipped.",
+        ("The invoice.", "That it is void.", "A credit note against it."),
     ),
     ShipmentState: (
         "ShipmentState",

@@ -5,6 +5,7 @@ from typing import Any
 
 import strawberry
 
+from models.rules.corrections import CorrectionCause, CorrectionState
 from models.rules.invoicing import Mark
 from models.rules.ledger import Movement
 from models.rules.lifecycle import Status
@@ -280,6 +281,16 @@ class LedgerEntryFilter:
     at: DateTimeRange | None = _instants("at")
 
 
+@given("Which corrections.")
+class CorrectionFilter:
+    """For lists of corrections."""
+
+    ids: list[ID] | None = _ids("Correction")
+    state: list[CorrectionState] | None = _words("state")
+    cause: list[CorrectionCause] | None = _words("cause")
+    invoice_id: ID | None = _of("Invoice", "invoice_id")
+
+
 @given("Which access tokens.")
 class AccessTokenFilter:
     """For lists of access tokens."""
@@ -377,6 +388,7 @@ class DriftFilter:
     ids: list[ID] | None = _ids("Drift")
     provider: list[Provider] | None = _words("provider")
     field: list[str] | None = _words("field")
+    cause: list[str] | None = _words("cause")
     at: DateTimeRange | None = _instants("at")
 
 
@@ -418,5 +430,6 @@ orders("WebhookEvent", CREATED_AT=_CREATED)
 orders("AuditEntry", CREATED_AT=_CREATED, AT=(f"at:{_AT}", "When it happened."))
 orders("ProbeRun", CREATED_AT=_CREATED, AT=(f"at:{_AT}", "When it was looked for."))
 orders("CourseMapping", CREATED_AT=_CREATED, COURSE_REF=("course_ref:text", "The course's id there."))
+orders("Correction", CREATED_AT=_CREATED)
 orders("Drift", CREATED_AT=_CREATED, AT=(f"at:{_AT}", "When it was said."))
 orders("ApiKey", CREATED_AT=_CREATED, NAME=_NAMED)

@@ -7,6 +7,7 @@ import strawberry
 
 from models.rules.arrears import SettleBy
 from models.rules.booking import Basis, Method, Pricing
+from models.rules.corrections import Proposal
 from models.rules.dunning import SuspendOn
 from models.rules.fees import FirstPeriod
 from models.rules.invoicing import Mark
@@ -379,6 +380,16 @@ class MarkAttendanceInput:
     mark: Mark = need("Came, did not come, or expected; a place is cancelled with its booking.")
 
 
+@strawberry.input(description="Which invoice pays for an attendance that several could.")
+class ChooseInvoiceInput:
+    """See `attendances.choose_invoice`."""
+
+    attendance_id: strawberry.ID = id_of("Attendance", "Which attendance.")
+    invoice_id: strawberry.ID | None = id_of(
+        "Invoice", "The invoice that is to pay; left out or null, the rule decides again.", optional=True
+    )
+
+
 @strawberry.input(description="Somebody who waits for a place.")
 class JoinWaitingListInput:
     """See `waiting.join_waiting_list`."""
@@ -566,3 +577,35 @@ class AdvanceClockInput:
     """See `settings.advance_clock`."""
 
     to: datetime = need("The time it shall be.")
+
+
+@strawberry.input(description="What to compare with what stands elsewhere.")
+class ReportDriftInput:
+    """See `drift_report.report_drift`."""
+
+    providers: list[Provider] | None = ask("STRIPE, NOOKAL or XERO; all three, if left out.")
+    since: date | None = ask("Only invoices of a period that ended on this day or later.")
+
+
+@strawberry.input(description="Differences to repair.")
+class RepairDriftInput:
+    """See `drift_report.repair_drift`."""
+
+    drift_ids: list[strawberry.ID] = id_of("Drift", "Which ones, at most 100.")
+    dry_run: bool | None = ask("Only say what would be done.")
+
+
+@strawberry.input(description="A correction to apply.")
+class ApplyCorrectionInput:
+    """See `corrections.apply_correction`."""
+
+    correction_id: strawberry.ID = id_of("Correction", "Which one.")
+    proposal: Proposal | None = ask("How; as proposed, if left out.")
+
+
+@strawberry.input(description="A correction that is not to be made.")
+class DismissCorrectionInput:
+    """See `corrections.dismiss_correction`."""
+
+    correction_id: strawberry.ID = id_of("Correction", "Which one.")
+    reason: str = need("Why, in at most 255 characters.")

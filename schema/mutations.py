@@ -14,8 +14,10 @@ from models.actions import (
     catalogue,
     catalogue_changes,
     claims,
+    corrections,
     coursepro_setup,
     courses,
+    drift_report,
     dunning,
     inbound,
     invoices,
@@ -46,6 +48,7 @@ from schema import inputs
 from schema.bookings import book, move, new_quote
 from schema.doing import does, done_by
 from schema.payloads import Answer
+from schema.types.drifting import DriftRepair, told_repair
 
 
 def _configures(action: Any) -> Any:
@@ -98,12 +101,27 @@ async def _sync_users(ctx: Context, given: dict[str, Any]) -> Answer:
     return Answer(job_id=job.id)
 
 
+async def _report_drift(ctx: Context, given: dict[str, Any]) -> Answer:
+    job = await drift_report.report_drift(**given, acting=ctx.viewer.actor, at=ctx.clock.now())
+    return Answer(job_id=job.id)
+
+
+async def _repair_drift(ctx: Context, given: dict[str, Any]) -> Answer:
+    planned = await drift_report.repair_drift(**given, acting=ctx.viewer.actor, at=ctx.clock.now())
+    return Answer(repairs=[told_repair(each) for each in planned])
+
+
 def _moves(verb: str, cause: Cause, description: str) -> Any:
     return does(memberships.by_staff, inputs.MembershipInput, "Membership", description, verb=verb, cause=cause)
 
 
 _token: str | None = strawberry.field(
     description="The key itself, shown this once; null where it was refused.", graphql_type=str | None
+)
+
+
+_repairs: list[DriftRepair] = strawberry.field(
+    description="What is done about each, in their order; empty where it was refused.", graphql_type=list[DriftRepair]
 )
 
 
@@ -273,6 +291,12 @@ class Mutation:
     mark_attendance = does(
         attendances.mark_attendance, inputs.MarkAttendanceInput, "Attendance", "Say whether a person came to a class."
     )
+    choose_invoice = does(
+        attendances.choose_invoice,
+        inputs.ChooseInvoiceInput,
+        "Attendance",
+        "Choose which of several invoices pays for an attendance, or leave it to the rule again.",
+    )
     create_package_offer = does(
         offers.create_package_offer, inputs.CreatePackageOfferInput, "PackageOffer", "Put a pack of credits on sale."
     )
@@ -358,6 +382,35 @@ class Mutation:
         "Invoice",
         "Try the missing shipments of a billed-off invoice now.",
         verb="ship_invoice",
+    )
+
+    apply_correction = does(
+        corrections.apply_correction,
+        inputs.ApplyCorrectionInput,
+        "Correction",
+        "Put right what was shipped of an invoice that changed after it was billed off.",
+    )
+    dismiss_correction = does(
+        corrections.dismiss_correction,
+        inputs.DismissCorrectionInput,
+        "Correction",
+        "Leave what was shipped as it is.",
+    )
+
+    report_drift = done_by(
+        _report_drift,
+        inputs.ReportDriftInput,
+        "Job",
+        "Compare invoices with what stands elsewhere; what differs is in `drifts`, with the job in its `cause`.",
+        verb="report_drift",
+    )
+    repair_drift = done_by(
+        _repair_drift,
+        inputs.RepairDriftInput,
+        "Job",
+        "Put right what differs elsewhere, in the direction of the field's owner; or say what that would be.",
+        verb="repair_drift",
+        repairs=_repairs,
     )
 
     configure_provider = done_by(

@@ -13,6 +13,7 @@ from schema.types.gate import may_enter
 from schema.types.going_live import integration_readiness
 from schema.types.mapping import mapping_sheet, mapping_sheet_csv
 from schema.types.quotes import booking_quotes, price_at
+from schema.types.reports import revenue_report
 
 _SUBJECT = Where("{row}.subject_id = {value}::uuid", known("*"))
 
@@ -55,7 +56,9 @@ class Query:
         resolver=explain, description="Every decision about a thing, with the rules and figures that led to it."
     )
     why_not = strawberry.field(
-        resolver=why_not, description="Why a course cannot be booked in a way; null where either is unknown."
+        resolver=why_not,
+        description="Why a course cannot be booked in a way, or which invoice pays for an attendance and why others do"
+        " not; null where anything named is unknown.",
     )
     mapping_sheet = strawberry.field(
         resolver=mapping_sheet,
@@ -81,6 +84,11 @@ class Query:
     package_offers = listed("PackageOffer", "Packs of credits on sale.")
     invoice = found("Invoice", "A subscription invoice.")
     invoices = listed("Invoice", "Subscription invoices.")
+    corrections = listed("Correction", "What changed at invoices after they were billed off.")
+    revenue_report = strawberry.field(
+        resolver=revenue_report,
+        description="What classes, membership types or months earned, after refunds; finance and administrators only.",
+    )
     payment = found("Payment", "A payment.")
     payments = listed("Payment", "Payments.")
     billing_policy: BillingPolicy | None = the_policy("When fees are asked for, and what follows a failure; for staff.")

@@ -2,7 +2,7 @@
 
 from models.actions.unit import PUBLISH
 from models.rules.events import REACTIONS
-from workers.jobs import courses, invoices, ledger, memberships, news, packages, payments, people, probes
+from workers.jobs import courses, drift, invoices, ledger, memberships, news, packages, payments, people, probes
 from workers.work import Handler
 
 HANDLERS: dict[str, Handler] = {
@@ -14,8 +14,10 @@ HANDLERS: dict[str, Handler] = {
     "courses.push_membership": memberships.push,
     "courses.push_user": people.push_user,
     "courses.sync_users": people.sync_users,
+    "drift.report": drift.report,
     "inbox.apply": news.apply_webhook,
     "invoices.bill_off_due": invoices.bill_off_due,
+    "invoices.mirror": drift.mirror,
     "invoices.respread": invoices.respread,
     PUBLISH: news.publish,
     "ledger.prove": ledger.prove,

@@ -12,15 +12,16 @@ from zoneinfo import ZoneInfo
 
 from integrations.guard import Reach
 from integrations.http import ANSWER_SECONDS, Effect
-from integrations.nookal.wire import API_BASE, Wire, rows
+from integrations.nookal.wire import API_BASE, Wire, results, rows
 from integrations.pace import Free
-from models.ports import Clock, OutgoingInvoice, Refused, ShippedItem
+from models.ports import Clock, OutgoingInvoice, OutgoingVoid, Refused, ShippedItem, StandingInvoice
 from models.rules.facts import AttendanceSeen, Fact
 from models.rules.invoicing import Mark
-from models.rules.money import decimal_text
+from models.rules.money import decimal_text, from_decimal
 from models.rules.states import Provider
 
 WHO = Provider.NOOKAL.value
+UNKNOWN = "L005"
 Json = dict[str, Any]
 
 # Flag of a participant, the first that is set -> how the attendance stands.
@@ -111,6 +112,28 @@ class Nookal:
         if not isinstance(added, dict) or not added.get("ID"):
             raise Effect.WRITE.lost("Nookal did not say which invoice it added.")
         return str(added["ID"])
+
+    async def void(self, document: OutgoingVoid) -> None:
+        """Delete the invoice, which Nookal keeps as void; one that is void already stays so.
+
+        Raises Refused, Unavailable, OutcomeUnknown.
+        """
+        stands = await self.standing(document.external_id, "")
+        if stands is None or not stands.voided:
+            await self._wire.write("deleteInvoice", {"invoice_id": document.external_id})
+
+    async def standing(self, external_id: str, currency: str) -> StandingInvoice | None:
+        """An invoice as it stands there, None where there is none. Raises Refused, Unavailable."""
+        try:
+            row = results(await self._wire.read("getInvoice", invoice_id=external_id)).get("invoice")
+        except Refused as refused:
+            if refused.code != UNKNOWN:
+                raise
+            return None
+        if not isinstance(row, dict):
+            return None
+        total = from_decimal(str(row["totalDebits"]), currency) if currency else 0
+        return StandingInvoice(str(row["ID"]), currency, total, _set(row, "void"))
 
     async def _item(self, item: ShippedItem, currency: str) -> dict[str, str]:
         fields = {"name": item.description, "qty": "1", "amount": decimal_text(item.amount, currency)}

@@ -55,27 +55,40 @@ class Session:
         return {} if answer.status_code == NOT_FOUND else _document(answer, Effect.READ)
 
     async def put(self, plural: str, objects: list[Json], key: str) -> list[Json]:
-        """PUT /{plural} -> the objects as created. Raises Refused with Xero's sentences, Unavailable, OutcomeUnknown.
+        """PUT /{plural} -> the objects as created. Raises Refused (Xero's sentences), Unavailable, OutcomeUnknown."""
+        created = await self.put_each(plural, objects, key)
+        for one in created:
+            if refused := refusal_of(one):
+                raise refused
+        return created
 
-        `summarizeErrors` is always given: what it means when absent is not what the specification says.
-        """
+    async def put_each(self, plural: str, objects: list[Json], key: str) -> list[Json]:
+        """PUT /{plural} -> what became of each object, those refused among them. Raises as `put` for the whole call."""
+        return await self._write("PUT", f"/{plural}", plural, objects, key)
+
+    async def post(self, plural: str, object_id: str, changed: Json, key: str) -> Json:
+        """POST /{plural}/{id} -> the object as changed. Raises as `put`."""
+        (one,) = await self._write("POST", f"/{plural}/{object_id}", plural, [changed], key)
+        if refused := refusal_of(one):
+            raise refused
+        return one
+
+    async def _write(self, method: str, path: str, plural: str, objects: list[Json], key: str) -> list[Json]:
+        """`summarizeErrors` is always given: what it means when absent is not what the specification says."""
         body = orjson.dumps({plural: objects})
 
         async def send(*, anew: bool = False) -> httpx.Response:
             headers = await self._headers(anew=anew) | {"Idempotency-Key": key[:LONGEST_KEY]}
             query = {"summarizeErrors": "false"}
-            return await self._api.write("PUT", f"/{plural}", params=query, headers=headers, content=body)
+            return await self._api.write(method, path, params=query, headers=headers, content=body)
 
         answer = await send()
         if answer.status_code == UNAUTHORISED:
             answer = await send(anew=True)
-        created = _document(answer, Effect.WRITE).get(plural)
-        if not isinstance(created, list) or len(created) != len(objects):
-            raise Effect.WRITE.lost(f"Xero did not say which {plural} it created.")
-        for one in created:
-            if one.get("StatusAttributeString") == "ERROR" or one.get("HasErrors") or one.get("HasValidationErrors"):
-                raise Refused(f"Xero refused: {'; '.join(sentences(one))}", code="VALIDATION")
-        return created
+        written = _document(answer, Effect.WRITE).get(plural)
+        if not isinstance(written, list) or len(written) != len(objects):
+            raise Effect.WRITE.lost(f"Xero did not say which {plural} it wrote.")
+        return written
 
     async def _headers(self, *, anew: bool = False) -> dict[str, str]:
         if anew or time.monotonic() >= self._ends:
@@ -95,6 +108,13 @@ class Session:
         told = content(answer, Effect.READ)
         self._token = told["access_token"]
         self._ends = time.monotonic() + float(told["expires_in"]) - RENEW_BEFORE_SECONDS
+
+
+def refusal_of(one: Json) -> Refused | None:
+    """An object as Xero answers it -> why it was refused, None where it was not."""
+    if one.get("StatusAttributeString") == "ERROR" or one.get("HasErrors") or one.get("HasValidationErrors"):
+        return Refused(f"Xero refused: {'; '.join(sentences(one))}", code="VALIDATION")
+    return None
 
 
 def sentences(one: Json) -> list[str]:

@@ -1,202 +1,125 @@
-"""An invoice's money over the classes it paid for, in versions; older ones stay (R86-R88, R91, R96-R110)."""
+"""An invoice's money over the classes it paid for, in versions; older ones stay (R86-R88, R91, R96-R110).
 
-from collections.abc import Iterable, Sequence
+A month of changes is spread in one pass: a handful of statements, whether one invoice is touched or three hundred.
+"""
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
-from models.actions import ledger
-from models.actions.unit import Unit, plain
-from models.actions.users import linked
-from models.rules import invoicing
-from models.rules.events import InvoiceReallocated
-from models.rules.invoicing import Claim, Coverage, Period
-from models.rules.states import InvoiceStatus, Provider
-from models.tables.course import Attendance
-from models.tables.invoice import Allocation, AllocationShare, Invoice
-from models.tables.membership import Coverage as CoverageRow
-from models.tables.membership import Membership, Subscription
+from tortoise.connection import get_connections
 
-_NEVER_PAID = (InvoiceStatus.VOID, InvoiceStatus.UNCOLLECTIBLE)  # such a one must not keep a class from another
+from models.actions import claimants, ledger
+from models.actions.claimants import Known, Version
+from models.actions.unit import Unit, plain
+from models.rules import invoicing, spreading
+from models.rules.events import InvoiceReallocated
+from models.rules.explain import Step
+from models.rules.spreading import Ruling
+from models.tables.invoice import Allocation, AllocationShare, Invoice
+from models.tables.membership import Subscription
 
 
 @dataclass(frozen=True, slots=True)
-class _Candidate:
-    """An invoice that may pay for classes, with what it covers."""
+class Spread:
+    """What an invoice is to pay for, why, and how it is spread now."""
 
-    invoice: Invoice
-    covered: tuple[Coverage, ...]
-    subscribed_at: datetime
-
-    @property
-    def period(self) -> Period:
-        return Period(self.invoice.period_start, self.invoice.period_end)
+    known: Known
+    ruling: Ruling
+    current: Version | None
 
     @property
-    def claim(self) -> Claim:
-        return Claim(self.invoice.id, self.invoice.period_end, len(self.covered), self.subscribed_at)
+    def because(self) -> tuple[Step, ...]:
+        """The walk from the invoice to its classes."""
+        return spreading.walked(self.known.walk, self.known.covered, self.ruling)
 
 
-async def reallocate(work: Unit, touched: Sequence[Invoice]) -> None:
-    """Spread invoices of one user anew, together with those whose periods overlap (an attendance is billed once, R91).
+async def reallocate(work: Unit, touched: Iterable[Invoice]) -> None:
+    """Spread invoices anew, together with those whose periods overlap: an attendance is billed once (R91).
 
     A version is written only where the shares differ from the present ones; the older versions stay.
     """
-    for invoice in touched:
-        if invoice.user_id is None:
-            await _hold(invoice)
-    user_ids = {invoice.user_id for invoice in touched if invoice.user_id}
-    for user_id in sorted(user_ids):
-        mine = [invoice for invoice in touched if invoice.user_id == user_id]
-        await _reallocate_user(
-            work, user_id, min(each.period_start for each in mine), max(each.period_end for each in mine)
-        )
+    await _reallocate(work, {invoice.id for invoice in touched})
 
 
-async def _reallocate_user(work: Unit, user_id: UUID, start: datetime, end: datetime) -> None:
-    candidates = [await _candidate(invoice) for invoice in await _claimants(user_id, start, end)]
-    if not candidates:
+async def reallocate_around(work: Unit, changed: Mapping[UUID, Collection[datetime]]) -> None:
+    """(people -> when the classes they changed at start) -> their unbilled invoices of those periods spread anew."""
+    await _reallocate(work, await claimants.around(changed, billed=False))
+
+
+async def _reallocate(work: Unit, ids: Collection[UUID]) -> None:
+    if not ids:
         return
-    start = min(each.invoice.period_start for each in candidates)
-    end = max(each.invoice.period_end for each in candidates)
-    seats = await _seats(user_id, start, end)
-    billed = await _billed_elsewhere(seats)
-    for candidate in candidates:
-        attendances = [_as_rule(seat, billed, candidate, candidates) for seat in seats]
-        matching = invoicing.matching_classes(attendances, candidate.covered, candidate.period)
-        await _hold(candidate.invoice)
-        await _write_version(work, candidate.invoice, matching.kept)
+    known = await claimants.walks(await claimants.locked_beside(ids))
+    claiming = [found for each in known.values() if each.invoice.billed_off_at is None and (found := each.claimant())]
+    together = spreading.linked_together(ids, claiming)
+    spread = spreading.spread(together, [place.seat for place in await claimants.places(together)])
+    current = await claimants.current(spread)
+    await _hold(work, [each for each in known.values() if each.invoice.id in {*ids, *spread}])
+    await write_versions(
+        work, [Spread(known[invoice_id], ruling, current.get(invoice_id)) for invoice_id, ruling in spread.items()]
+    )
 
 
-async def _claimants(user_id: UUID, start: datetime, end: datetime) -> list[Invoice]:
-    """The user's unbilled invoices that touch a span, those that touch these, and so on: each may claim a class."""
-    while True:
-        invoices = (
-            await Invoice.filter(
-                user_id=user_id, period_start__lt=end, period_end__gt=start, billed_off_at__isnull=True
-            )
-            .select_for_update()
-            .order_by("id")
+async def _hold(work: Unit, walked: Iterable[Known]) -> None:
+    """Say what each invoice waits for now, and why where that changed."""
+    changed = [each for each in walked if each.invoice.hold != each.walk.hold and each.invoice.billed_off_at is None]
+    if not changed:
+        return
+    for each in changed:
+        why = spreading.walked(each.walk, each.covered)
+        before, after = {"hold": each.invoice.hold}, {"hold": each.walk.hold}
+        work.audit("hold_invoice", each.invoice, before=before, after=after, because=why)
+    await (
+        get_connections()
+        .get("default")
+        .execute_query(
+            "UPDATE invoice SET hold = told.hold, updated_at = now()"
+            " FROM unnest($1::uuid[], $2::text[]) AS told(id, hold) WHERE invoice.id = told.id",
+            [[each.invoice.id for each in changed], [each.walk.hold for each in changed]],
         )
-        wider = (
-            min([start, *(invoice.period_start for invoice in invoices)]),
-            max([end, *(invoice.period_end for invoice in invoices)]),
+    )
+
+
+async def write_versions(work: Unit, spreads: Sequence[Spread]) -> None:
+    """Write the next version of each invoice whose shares or amount differ from the present one's."""
+    replaced: list[UUID] = []
+    versions: list[Allocation] = []
+    shares: list[AllocationShare] = []
+    for each in spreads:
+        invoice, before = each.known.invoice, each.current
+        allocation = invoicing.allocate(
+            invoicing.net_paid(invoice.amount_paid, invoice.amount_refunded), each.ruling.matching.kept
         )
-        if wider == (start, end):
-            return invoices
-        start, end = wider
-
-
-async def _candidate(invoice: Invoice) -> _Candidate:
-    membership = await Membership.get_or_none(id=invoice.membership_id) if invoice.membership_id else None
-    rows = await CoverageRow.filter(membership_type_id=membership.membership_type_id) if membership else []
-    subscription = await Subscription.get_or_none(id=invoice.subscription_id) if invoice.subscription_id else None
-    return _Candidate(
-        invoice,
-        tuple(Coverage(row.class_type_id, row.covered_from, row.covered_until) for row in rows),
-        subscription.created_at if subscription else invoice.created_at,
-    )
-
-
-async def _seats(user_id: UUID, start: datetime, end: datetime) -> list[Attendance]:
-    return (
-        await Attendance.filter(
-            user_id=user_id,
-            class_session__starts_at__gte=start,
-            class_session__starts_at__lt=end,
-            class_session__class_type_id__isnull=False,
-            class_session__deleted_at__isnull=True,
+        wanted = tuple((share.attendance_id, share.amount) for share in allocation.shares if share.attendance_id)
+        total = sum(share.amount for share in allocation.shares)
+        if before is not None:
+            if (before.shares, before.amount) == (wanted, total):
+                continue
+            replaced.append(before.id)
+            work.emit(InvoiceReallocated(invoice_id=invoice.id, user_id=invoice.user_id))
+        because = (*each.because, *allocation.because)
+        version = Allocation(
+            invoice_id=invoice.id,
+            version=before.version + 1 if before else 1,
+            kind=allocation.kind,
+            amount=total,
+            currency=invoice.currency,
+            because=plain(because),
         )
-        .prefetch_related("class_session")
-        .order_by("id")
-    )
-
-
-async def _billed_elsewhere(seats: Sequence[Attendance]) -> set[UUID]:
-    """The attendances that an invoice billed off already carries."""
-    carried: list[UUID] = await AllocationShare.filter(  # type: ignore[assignment]  # flat values
-        attendance_id__in=[seat.id for seat in seats],
-        allocation__current=True,
-        allocation__invoice__billed_off_at__isnull=False,
-    ).values_list("attendance_id", flat=True)
-    return set(carried)
-
-
-def _as_rule(
-    seat: Attendance, billed: set[UUID], mine: _Candidate, candidates: Iterable[_Candidate]
-) -> invoicing.Attendance:
-    session = seat.class_session
-    claims = [
-        each.claim
-        for each in candidates
-        if each.invoice.status not in _NEVER_PAID
-        and session.starts_at in each.period
-        and any(part.covers(session.class_type_id, session.starts_at) for part in each.covered)
-    ]
-    taken = bool(claims) and invoicing.first_claim(claims).invoice_id != mine.invoice.id
-    return invoicing.Attendance(
-        id=seat.id,
-        session_id=session.id,
-        class_type_id=session.class_type_id,
-        starts_at=session.starts_at,
-        mark=seat.mark,
-        invoiced_by_hand=seat.invoiced_elsewhere,
-        billed_by_other_invoice=taken or seat.id in billed,
-    )
-
-
-async def _hold(invoice: Invoice) -> None:
-    needs_patient = invoice.user_id is not None and await linked(invoice.user_id, Provider.NOOKAL, "patient") is None
-    hold = invoicing.hold_reason(
-        subscribed=invoice.subscription_id is not None,
-        managed=invoice.membership_id is not None,
-        patient_linked=not needs_patient,
-        paid=invoice.status is InvoiceStatus.PAID,
-    )
-    if invoice.hold != hold:
-        invoice.hold = hold
-        await invoice.save(update_fields=["hold"])
-
-
-async def _write_version(work: Unit, invoice: Invoice, kept: Sequence[invoicing.Attendance]) -> None:
-    allocation = invoicing.allocate(invoicing.net_paid(invoice.amount_paid, invoice.amount_refunded), kept)
-    wanted = [(share.attendance_id, share.amount) for share in allocation.shares if share.attendance_id]
-    current = await Allocation.filter(invoice_id=invoice.id, current=True).prefetch_related("shares").first()
-    total = sum(share.amount for share in allocation.shares)
-    if current is not None:
-        held = sorted(current.shares, key=lambda share: share.position)  # type: ignore[attr-defined]  # reverse relation
-        if [(share.attendance_id, share.amount) for share in held] == wanted and current.amount == total:
-            return
-        await Allocation.filter(id=current.id).update(current=False)
-    version = await Allocation.create(
-        invoice_id=invoice.id,
-        version=current.version + 1 if current else 1,
-        kind=allocation.kind,
-        amount=total,
-        currency=invoice.currency,
-        because=plain(allocation.because),
-    )
-    await AllocationShare.bulk_create(
-        [
+        versions.append(version)
+        shares += [
             AllocationShare(allocation_id=version.id, attendance_id=attendance_id, position=position, amount=amount)
             for position, (attendance_id, amount) in enumerate(wanted)
         ]
-    )
-    await ledger.invoices_spread(work, [invoice.id])
-    work.audit("allocate_invoice", invoice, after={"version": version.version, "shares": wanted})
-    if current is not None:
-        work.emit(InvoiceReallocated(invoice_id=invoice.id, user_id=invoice.user_id))
-
-
-async def reallocate_around(work: Unit, user_id: UUID, moments: Iterable[datetime]) -> None:
-    """Spread the user's unbilled invoices anew whose period holds one of these class starts."""
-    touched: dict[UUID, Invoice] = {}
-    for moment in moments:
-        rows = await Invoice.filter(
-            user_id=user_id, period_start__lte=moment, period_end__gt=moment, billed_off_at__isnull=True
-        )
-        touched |= {row.id: row for row in rows}
-    await reallocate(work, list(touched.values()))
+        after = {"version": version.version, "kind": allocation.kind, "amount": total, "shares": wanted}
+        work.audit("allocate_invoice", invoice, after=after, because=because)
+    if versions:
+        await Allocation.filter(id__in=replaced).update(current=False)
+        await Allocation.bulk_create(versions)
+        await AllocationShare.bulk_create(shares)
+        await ledger.invoices_spread(work, [version.invoice_id for version in versions])
 
 
 async def give_to_owner(work: Unit, subscription: Subscription) -> None:

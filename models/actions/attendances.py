@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from uuid import UUID
 
-from models.actions import allocations
+from models.actions import allocations, claimants, corrections
 from models.actions.transaction import repeated
 from models.actions.unit import Unit, unit
 from models.actions.users import user_of
@@ -16,7 +16,7 @@ from models.rules.refusals import Code, Refusal
 from models.rules.states import AttendanceSource, Provider, ShipmentState
 from models.tables.centre import Centre
 from models.tables.course import Attendance, ClassSession, Course
-from models.tables.invoice import AllocationShare, Shipment
+from models.tables.invoice import AllocationShare, Invoice, Shipment
 from models.tables.membership import ClassType
 
 
@@ -29,8 +29,8 @@ async def attendances_seen(facts: Sequence[AttendanceSeen], *, acting: str, at: 
     changed: defaultdict[UUID, set[datetime]] = defaultdict(set)
     async with unit(acting=acting, at=at) as work:
         differed = [await _mirror(work, fact, changed) for fact in facts]
-        for user_id in sorted(changed):
-            await allocations.reallocate_around(work, user_id, sorted(changed[user_id]))
+        await allocations.reallocate_around(work, changed)
+        await corrections.classes_changed(work, changed)
     return sum(differed)
 
 
@@ -52,8 +52,47 @@ async def mark_attendance(attendance_id: UUID, mark: Mark, *, acting: str, at: d
             before, seat.mark = seat.mark, mark
             await seat.save(update_fields=["mark"])
             work.audit("mark_attendance", seat, before={"mark": before}, after={"mark": mark})
-            await allocations.reallocate_around(work, seat.user_id, [session.starts_at])
+            changed = {seat.user_id: [session.starts_at]}
+            await allocations.reallocate_around(work, changed)
+            await corrections.classes_changed(work, changed)
     return seat
+
+
+@repeated
+async def choose_invoice(
+    attendance_id: UUID, invoice_id: UUID | None = None, *, acting: str, at: datetime
+) -> Attendance:
+    """Have an attendance paid for by the invoice a person names; by the rule again, where none is named (R91).
+
+    Raises Refusal NOT_FOUND, INVOICE_ALREADY_BILLED, INVALID_INPUT (that invoice could not pay for it).
+    """
+    async with unit(acting=acting, at=at) as work:
+        seat = await Attendance.filter(id=attendance_id).select_for_update().first()
+        if seat is None:
+            raise Refusal(Code.NOT_FOUND, field=("attendanceId",))
+        if invoice_id is not None:
+            await _check_could_pay(seat, invoice_id)
+        if seat.paid_by_id != invoice_id:
+            before, seat.paid_by_id = seat.paid_by_id, invoice_id
+            await seat.save(update_fields=["paid_by_id"])
+            work.audit("choose_invoice", seat, before={"invoice_id": before}, after={"invoice_id": invoice_id})
+            session = await ClassSession.get(id=seat.class_session_id)
+            await allocations.reallocate_around(work, {seat.user_id: [session.starts_at]})
+    return seat
+
+
+async def _check_could_pay(seat: Attendance, invoice_id: UUID) -> None:
+    invoice = await Invoice.get_or_none(id=invoice_id)
+    if invoice is None:
+        raise Refusal(Code.NOT_FOUND, field=("invoiceId",))
+    claimant = (await claimants.walks([invoice]))[invoice_id].claimant()
+    places = await claimants.places([claimant] if claimant else [])
+    place = next((each for each in places if each.seat.attendance.id == seat.id), None)
+    if claimant is None or place is None or not claimant.claims(place.seat.attendance):
+        said = "That invoice is another person's, of another time, or does not cover such classes."
+        raise Refusal(Code.INVALID_INPUT, said, field=("invoiceId",))
+    if invoice.billed_off_at or place.seat.billed_by:
+        raise Refusal(Code.INVOICE_ALREADY_BILLED, field=("invoiceId",))
 
 
 async def _mirror(work: Unit, fact: AttendanceSeen, changed: defaultdict[UUID, set[datetime]]) -> bool:

@@ -20,7 +20,8 @@ BELONGING: dict[str, str] = {
     "CreditEntry": "SELECT coalesce(e.booking_id, e.package_id) FROM credit_entry e WHERE e.id = $1",
     "Membership": "SELECT p.id FROM payment p WHERE p.membership_id = $1",
     "Invoice": "SELECT a.id FROM allocation a WHERE a.invoice_id = $1 UNION"
-    " SELECT s.id FROM shipment s WHERE s.invoice_id = $1",
+    " SELECT s.id FROM shipment s WHERE s.invoice_id = $1 UNION"
+    " SELECT c.id FROM correction c WHERE c.invoice_id = $1",
 }
 
 

@@ -4,7 +4,7 @@ from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from models.actions import allocations, ledger, money_proof
+from models.actions import allocations, corrections, ledger, money_proof
 from models.actions.subscriptions import mirrored
 from models.actions.transaction import repeated
 from models.actions.unit import unit
@@ -16,21 +16,20 @@ from models.rules.refusals import Code, Refusal
 from models.rules.states import Provider
 from models.tables.invoice import Allocation, Invoice, InvoiceItem, Shipment
 from models.tables.membership import Subscription
-from models.tables.setting import ProviderSetting
-
-GRACE = timedelta(0)  # R89: the document allows none; clinics that mark late set one
+from models.tables.setting import BillingPolicy, ProviderSetting
 
 
 @repeated
 async def invoice_seen(fact: InvoiceSeen, *, acting: str, at: datetime) -> None:
     """Mirror an invoice as its provider has it now and spread its money at once (R86).
 
-    One that was billed off keeps its figures: what happens to it afterwards is for a person to decide.
+    One that was billed off keeps its figures: what changed is kept as a correction, for a person to decide.
     """
     async with unit(acting=acting, at=at) as work:
         subscription = await _subscription(fact)
         invoice = await Invoice.filter(provider=fact.provider, external_id=fact.external_id).select_for_update().first()
         if invoice and invoice.billed_off_at:
+            await corrections.invoice_told(work, invoice, fact)
             return
         opened = invoice is None
         values: dict[str, Any] = {
@@ -108,10 +107,16 @@ async def _locked(invoice_id: UUID) -> Invoice:
     return invoice
 
 
+async def grace() -> timedelta:
+    """The time for late marks between the end of a period and billing off: none, where nobody set one (R89)."""
+    policy = await BillingPolicy.first()
+    return timedelta(hours=policy.grace_hours if policy else 0)
+
+
 async def due_to_bill_off(at: datetime, limit: int = 500) -> list[UUID]:
     """Invoices whose period and grace are over and that nothing holds, oldest first."""
     ids: Any = (
-        await Invoice.filter(billed_off_at__isnull=True, hold__isnull=True, period_end__lte=at - GRACE)
+        await Invoice.filter(billed_off_at__isnull=True, hold__isnull=True, period_end__lte=at - await grace())
         .order_by("period_end", "id")
         .limit(limit)
         .values_list("id", flat=True)
@@ -135,7 +140,7 @@ async def bill_off(invoice_id: UUID, *, acting: str, at: datetime) -> Invoice:
             billed=invoice.billed_off_at is not None,
             hold=Hold(invoice.hold) if invoice.hold else None,
             period_end=invoice.period_end,
-            grace=GRACE,
+            grace=await grace(),
             at=at,
         )
         await money_proof.check_invoice(invoice.id)

@@ -123,6 +123,11 @@ def _break(row: dict[str, Any]) -> Break:
     )
 
 
+async def holds(invoice_id: UUID) -> bool:
+    """Whether the money of an invoice adds up."""
+    return not (await prove(("Invoice", invoice_id))).breaks
+
+
 async def check_invoice(invoice_id: UUID) -> None:
     """Let nothing of an invoice be shipped whose money does not add up. Raises Refusal MONEY_BREAK, by its equation."""
     breaks = (await prove(("Invoice", invoice_id))).breaks

@@ -1,5 +1,6 @@
 """Billed-off invoices on their way to the practice system and the books, each once (R89, R107, R111, R112)."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
@@ -8,55 +9,94 @@ from zoneinfo import ZoneInfo
 from models.actions import money_proof
 from models.actions.unit import unit
 from models.actions.users import linked
-from models.ports import OutgoingInvoice, ShippedItem
+from models.ports import Outgoing, OutgoingCredit, OutgoingInvoice, OutgoingVoid, ShippedItem
 from models.rules.calendar import day_at
+from models.rules.corrections import ShipmentKind, Shipped, standing
 from models.rules.events import InvoiceBilledOff, InvoiceShipped
 from models.rules.refusals import Code, Refusal
 from models.rules.states import Provider, ShipmentState
 from models.tables.centre import Centre
 from models.tables.course import Attendance
-from models.tables.invoice import Allocation, AllocationShare, Invoice, InvoiceItem, Shipment
-from models.tables.membership import Membership, MembershipType
+from models.tables.invoice import Allocation, AllocationShare, Correction, Invoice, InvoiceItem, Shipment
+from models.tables.membership import Membership, MembershipType, Subscription
 from models.tables.user import User
 
 
 async def awaited(invoice_id: UUID, system: Provider) -> bool:
-    """Whether an invoice still has to reach a system."""
+    """Whether anything of an invoice still has to reach a system."""
     return await Shipment.filter(invoice_id=invoice_id, system=system).exclude(state=ShipmentState.SHIPPED).exists()
 
 
-async def begin_shipment(invoice_id: UUID, system: Provider, *, acting: str, at: datetime) -> OutgoingInvoice | None:
-    """Write down that a system is about to get an invoice -> what to send, or None where it has it or is not to.
+async def begin_shipment(invoice_id: UUID, system: Provider, *, acting: str, at: datetime) -> Outgoing | None:
+    """Write down that a system is about to get an invoice, or what corrects it -> what to send, the first of it.
 
-    Raises Refusal MONEY_BREAK.
+    None where it has all of it, or is to get none. Raises Refusal MONEY_BREAK.
     """
     async with unit(acting=acting, at=at):
-        shipment = await Shipment.filter(invoice_id=invoice_id, system=system).select_for_update().first()
-        if shipment is None or shipment.state is ShipmentState.SHIPPED:
+        rows = await Shipment.filter(invoice_id=invoice_id, system=system).select_for_update().order_by("id")
+        shipment = next((row for row in rows if row.state is not ShipmentState.SHIPPED), None)
+        if shipment is None:
             return None
         await money_proof.check_invoice(invoice_id)
         shipment.state = ShipmentState.SENDING
         await shipment.save(update_fields=["state"])
-        sold = await _sold(invoice_id)
-        items = await (_itemised(sold) if system is Provider.NOOKAL else _plain(sold))
-        return OutgoingInvoice(
-            reference=shipment.reference,
-            customer_ref=await linked(sold.user.id, system, "patient"),
-            customer_name=f"{sold.user.first_name} {sold.user.last_name}",
-            customer_email=sold.user.email,
-            currency=sold.invoice.currency,
-            issued_on=day_at(sold.invoice.period_end, ZoneInfo(sold.centre.zone)),
-            items=items,
-            location_ref=sold.centre.practice_location,
+        earlier = [Shipped(row.kind, row.external_id or "") for row in rows if row.state is ShipmentState.SHIPPED]
+        return await _outgoing(shipment, standing(earlier))
+
+
+async def begin_others(system: Provider, limit: int, *, acting: str, at: datetime) -> dict[UUID, OutgoingInvoice]:
+    """Write down that a system is about to get further invoices nobody has begun to send -> what to send, by shipment.
+
+    One that somebody else is about to begin is left to them; one whose money does not add up, to its own job.
+    """
+    async with unit(acting=acting, at=at):
+        waiting = Shipment.filter(system=system, state=ShipmentState.PENDING, correction_id__isnull=True)
+        rows = [
+            row
+            for row in await waiting.select_for_update(skip_locked=True).order_by("id").limit(limit)
+            if await money_proof.holds(row.invoice_id)
+        ]
+        await Shipment.filter(id__in=[row.id for row in rows]).update(state=ShipmentState.SENDING)
+        found = {row.invoice_id: await _outgoing(row, ()) for row in rows}
+        return {invoice_id: each for invoice_id, each in found.items() if isinstance(each, OutgoingInvoice)}
+
+
+async def _outgoing(shipment: Shipment, stands: Sequence[Shipped]) -> Outgoing:
+    if shipment.kind is ShipmentKind.VOID:
+        notes = tuple(each.external_id for each in stands if each.kind is ShipmentKind.CREDIT_NOTE)
+        (voided,) = (each.external_id for each in stands if each.kind is ShipmentKind.INVOICE)
+        return OutgoingVoid(shipment.reference, voided, notes)
+    sold = await _sold(shipment.invoice_id)
+    if shipment.kind is ShipmentKind.CREDIT_NOTE:
+        correction = await Correction.get(id=shipment.correction_id)
+        item = ShippedItem(f"{sold.kind.name}: given back", correction.amount or 0)
+        return OutgoingCredit(
+            await _addressed(shipment, sold, (item,)), sold.invoice.number or sold.invoice.external_id
         )
+    items = await (_itemised(sold) if shipment.system is Provider.NOOKAL else _plain(sold))
+    return await _addressed(shipment, sold, items)
+
+
+async def _addressed(shipment: Shipment, sold: "_Sold", items: tuple[ShippedItem, ...]) -> OutgoingInvoice:
+    return OutgoingInvoice(
+        reference=shipment.reference,
+        customer_ref=await linked(sold.attends, shipment.system, "patient"),
+        customer_name=f"{sold.user.first_name} {sold.user.last_name}",
+        customer_email=sold.user.email,
+        currency=sold.invoice.currency,
+        issued_on=day_at(sold.invoice.period_end, ZoneInfo(sold.centre.zone)),
+        items=items,
+        location_ref=sold.centre.practice_location,
+    )
 
 
 @dataclass(frozen=True, slots=True)
 class _Sold:
-    """A billed-off invoice with whom, what and where it was sold."""
+    """A billed-off invoice with whom, what and where it was sold, and who attends the classes it pays for (R92)."""
 
     invoice: Invoice
     user: User
+    attends: UUID
     kind: MembershipType
     centre: Centre
 
@@ -64,9 +104,12 @@ class _Sold:
 async def _sold(invoice_id: UUID) -> _Sold:
     invoice = await Invoice.get(id=invoice_id)
     membership = await Membership.get(id=invoice.membership_id)
+    subscription = await Subscription.get(id=invoice.subscription_id)
+    user = await User.get(id=invoice.user_id)
     return _Sold(
         invoice,
-        await User.get(id=invoice.user_id),
+        user,
+        subscription.beneficiary_id or user.id,
         await MembershipType.get(id=membership.membership_type_id),
         await Centre.get(id=membership.centre_id),
     )
@@ -99,15 +142,19 @@ async def _plain(sold: _Sold) -> tuple[ShippedItem, ...]:
     return tuple(ShippedItem(row.description, row.amount) for row in rows)
 
 
-async def shipped(invoice_id: UUID, system: Provider, *, external_id: str, acting: str, at: datetime) -> None:
-    """The other system has the invoice under its own id."""
+async def shipped(
+    invoice_id: UUID, system: Provider, *, external_id: str, acting: str, at: datetime, reference: str | None = None
+) -> None:
+    """The other system has the invoice, or what corrects it (`reference`), under its own id."""
     async with unit(acting=acting, at=at) as work:
-        shipment = await Shipment.filter(invoice_id=invoice_id, system=system).select_for_update().get()
-        if shipment.state is ShipmentState.SHIPPED:
+        rows = await Shipment.filter(invoice_id=invoice_id, system=system).select_for_update().order_by("id")
+        shipment = next((row for row in rows if row.state is not ShipmentState.SHIPPED), None)
+        if shipment is None or reference not in (None, shipment.reference):
             return
         shipment.state, shipment.external_id, shipment.shipped_at = ShipmentState.SHIPPED, external_id, at
         await shipment.save(update_fields=["state", "external_id", "shipped_at"])
-        work.audit("ship_invoice", shipment, after={"system": system, "external_id": external_id})
+        after = {"system": system, "kind": shipment.kind, "external_id": external_id}
+        work.audit("ship_invoice", shipment, after=after)
         invoice = await Invoice.get(id=invoice_id)
         work.emit(InvoiceShipped(invoice_id=invoice_id, user_id=invoice.user_id))
 

@@ -189,6 +189,33 @@ class InvoiceShipped:
     user_id: UUID | None
 
 
+@dataclass(frozen=True, slots=True)
+class CorrectionOpened:
+    """Something changed after an invoice was billed off, or changed again: a person is to decide."""
+
+    invoice_id: UUID
+    correction_id: UUID
+    user_id: UUID | None
+
+
+@dataclass(frozen=True, slots=True)
+class CorrectionApplied:
+    """A person had a billed-off invoice put right; what does so is to be shipped."""
+
+    invoice_id: UUID
+    correction_id: UUID
+    user_id: UUID | None
+
+
+@dataclass(frozen=True, slots=True)
+class CorrectionClosed:
+    """A correction is not needed any more: it was undone by itself, or a person left things as they are."""
+
+    invoice_id: UUID
+    correction_id: UUID
+    user_id: UUID | None
+
+
 Event = (
     UserLinked
     | UserUnlinked
@@ -213,6 +240,9 @@ Event = (
     | InvoiceReallocated
     | InvoiceBilledOff
     | InvoiceShipped
+    | CorrectionOpened
+    | CorrectionApplied
+    | CorrectionClosed
 )
 
 TOPIC: dict[type, str] = {  # the live topic an event is told on; events left out are told on none
@@ -235,6 +265,9 @@ TOPIC: dict[type, str] = {  # the live topic an event is told on; events left ou
     InvoiceReallocated: "invoice",
     InvoiceBilledOff: "invoice",
     InvoiceShipped: "invoice",
+    CorrectionOpened: "invoice",
+    CorrectionApplied: "invoice",
+    CorrectionClosed: "invoice",
 }
 
 REACTIONS: dict[type, tuple[str, ...]] = {  # event -> the jobs written with it, in one transaction
@@ -248,4 +281,5 @@ REACTIONS: dict[type, tuple[str, ...]] = {  # event -> the jobs written with it,
     PaymentMissed: ("notifications.payment_failed",),
     RefundDue: ("payments.refund",),
     InvoiceBilledOff: ("practice.ship_invoice", "accounting.ship_invoice"),
+    CorrectionApplied: ("practice.ship_invoice", "accounting.ship_invoice"),
 }

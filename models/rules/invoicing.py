@@ -22,7 +22,7 @@ class Mark(StrEnum):
 
 
 class LeftOutReason(StrEnum):
-    """Why an attendance is not paid for by an invoice (R91, R97-R99, R104, R105)."""
+    """Why an attendance is not paid for by an invoice (R89, R91, R97-R99, R104, R105)."""
 
     NOT_COVERED = "NOT_COVERED"
     OUTSIDE_PERIOD = "OUTSIDE_PERIOD"
@@ -30,6 +30,7 @@ class LeftOutReason(StrEnum):
     MARKED_DNA = "MARKED_DNA"
     INVOICED_BY_HAND = "INVOICED_BY_HAND"
     BILLED_BY_OTHER_INVOICE = "BILLED_BY_OTHER_INVOICE"
+    BILLED_OFF_ALREADY = "BILLED_OFF_ALREADY"
 
 
 class Hold(StrEnum):

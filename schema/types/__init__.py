@@ -26,7 +26,16 @@ from schema.types.going_live import ProbeRun
 from schema.types.mapping import CourseMapping, Drift
 from schema.types.memberships import CardSubscription, Mandate, Membership
 from schema.types.operations import AccessToken, ApiKey, AuditEntry, Job, ProviderSetting, WebhookEvent
-from schema.types.payments import Allocation, AllocationShare, Invoice, InvoiceItem, Payment, Refund, Shipment
+from schema.types.payments import (
+    Allocation,
+    AllocationShare,
+    Correction,
+    Invoice,
+    InvoiceItem,
+    Payment,
+    Refund,
+    Shipment,
+)
 from schema.types.people import ExternalLink, Notification, ReviewItem, User, UserField
 from schema.types.shared import Money, NamedValue, Step
 
@@ -43,6 +52,7 @@ TYPES = (
     Centre,
     ClassSession,
     ClassType,
+    Correction,
     Course,
     CourseMapping,
     Coverage,

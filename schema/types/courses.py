@@ -81,6 +81,9 @@ class Attendance(Node):
     mark: Mark = column("How it stands.")
     source: AttendanceSource = column("Who told of it.")
     invoiced_elsewhere: bool = column("Whether an invoice that is not ours bills it.")
+    chosen_invoice = one(
+        "Invoice", "The invoice a person chose to pay for it; null for what the rule says.", on="paid_by_id"
+    )
     created_at: datetime = column("When it was first known.")
     updated_at: datetime = column("When it last changed.")
 

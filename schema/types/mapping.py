@@ -6,6 +6,7 @@ from typing import Annotated, Any
 import strawberry
 
 from models.actions.mappings import Entry
+from models.rules.drifting import FieldOwner
 from models.rules.money import Money as Amount
 from models.rules.pricing import Frequency, Level, MembershipKind
 from models.rules.states import Provider
@@ -38,6 +39,9 @@ class Drift(Node):
     subject_type: str = column("The kind of thing it is about.")
     subject_id: str = column("The thing's own id.", "{row}.subject_id::text")
     field: str = column("What of it.")
+    owner: FieldOwner = column(
+        "Whose word counts for it.", "CASE WHEN {row}.provider = 'STRIPE' THEN 'STRIPE' ELSE 'DUEFLOW' END"
+    )
     ours: str | None = column("What we know.")
     theirs: str | None = column("What was said.")
     cause: str = column("With what it was said: a cart and its item, a call.")

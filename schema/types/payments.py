@@ -4,10 +4,11 @@ from datetime import date, datetime
 
 import strawberry
 
+from models.rules.corrections import CorrectionCause, CorrectionState, Proposal, ShipmentKind
 from models.rules.invoicing import Hold, Kind
 from models.rules.states import InvoiceStatus, PaymentPurpose, PaymentStatus, Provider, RefundStatus, ShipmentState
-from resolvers.reads.declare import Node, all_of, column, entity, one, part
-from schema.types.shared import Money, Step, money, steps
+from resolvers.reads.declare import Node, all_of, column, entity, one, part, parts
+from schema.types.shared import Money, NamedValue, Step, money, named_values, steps
 
 _INVOICE_CURRENCY = "(SELECT i.currency FROM invoice i WHERE i.id = {parent}.invoice_id)"
 _ALLOCATION_CURRENCY = "(SELECT a.currency FROM allocation a WHERE a.id = {parent}.allocation_id)"
@@ -94,6 +95,7 @@ class Invoice(Node):
     )
     allocations = all_of("Allocation", "Every version of that.", on="invoice_id", order="{row}.version")
     shipments = all_of("Shipment", "Its journeys to other systems.", on="invoice_id")
+    corrections = all_of("Correction", "What changed after it was billed off.", on="invoice_id")
     created_at: datetime = column("When it was first seen.")
     updated_at: datetime = column("When it last changed.")
 
@@ -110,6 +112,25 @@ class InvoiceItem(Node):
     proration: bool = column("Whether it settles a change within the period.")
 
 
+@strawberry.type(description="What an attendance carries in a version of an allocation, and carried before it.")
+class ShareDifference:
+    """One attendance of two versions."""
+
+    attendance = one("Attendance", "Which attendance.")
+    was: Money | None = money("What it carried before; null where it carried nothing.", "was")
+    now: Money | None = money("What it carries; null where it carries nothing any more.", "now")
+
+
+_DIFFERENCE = (
+    "SELECT coalesce(n.attendance_id, o.attendance_id) AS attendance_id, o.amount AS was, n.amount AS now,"
+    " {parent}.currency AS currency"
+    " FROM (SELECT * FROM allocation_share WHERE allocation_id = {parent}.id) n FULL JOIN ("
+    "SELECT s.* FROM allocation_share s JOIN allocation p ON p.id = s.allocation_id"
+    " WHERE p.invoice_id = {parent}.invoice_id AND p.version = {parent}.version - 1"
+    ") o ON o.attendance_id = n.attendance_id WHERE n.amount IS DISTINCT FROM o.amount"
+)
+
+
 @entity("allocation", "One version of how an invoice's money is spread.")
 class Allocation(Node):
     """An allocation."""
@@ -121,6 +142,9 @@ class Allocation(Node):
     because: list[Step] = steps("How it came about.")
     current: bool = column("Whether it is the one that counts.")
     shares = all_of("AllocationShare", "What each class carries.", on="allocation_id", order="{row}.position")
+    difference: list[ShareDifference] = parts(
+        "What differs from the version before.", _DIFFERENCE, order="{row}.attendance_id"
+    )
     created_at: datetime = column("When it was made.")
 
 
@@ -133,11 +157,30 @@ class AllocationShare(Node):
     amount: Money = money("How much it carries.", currency=_ALLOCATION_CURRENCY)
 
 
-@entity("shipment", "An invoice's journey to another system.")
+@entity("correction", "What changed at an invoice after it was billed off, for a person to decide.")
+class Correction(Node):
+    """A correction."""
+
+    invoice = one("Invoice", "At which invoice.")
+    cause: CorrectionCause = column("What changed.")
+    proposal: Proposal = column("How to put right what was shipped.")
+    state: CorrectionState = column("Whether it is decided.")
+    amount: Money | None = money("What a credit note gives back.", currency=_INVOICE_CURRENCY)
+    was: list[NamedValue] = named_values("What was billed off; amounts in minor units.", "{parent}.change -> 'was'")
+    now: list[NamedValue] = named_values("What it is now.", "{parent}.change -> 'now'")
+    answer: str | None = column("Why it was closed.")
+    shipments = all_of("Shipment", "What was shipped to put it right.", on="correction_id")
+    created_at: datetime = column("When it was noticed.")
+    updated_at: datetime = column("When it last changed.")
+
+
+@entity("shipment", "A document's journey to another system: an invoice, or what corrects one.")
 class Shipment(Node):
     """A shipment."""
 
-    invoice = one("Invoice", "What is sent.")
+    invoice = one("Invoice", "Of which invoice.")
+    correction = one("Correction", "The correction it is for; null for the invoice as billed off.")
+    kind: ShipmentKind = column("What is sent.")
     system: Provider = column("Where to.")
     state: ShipmentState = column("How far it has come.")
     reference: str = column("Our reference, which stands in what is sent.")

@@ -17,6 +17,7 @@ from graphql import GraphQLInputObjectType, GraphQLObjectType, GraphQLSchema, ge
 
 from models.rules.booking import Method, Pricing
 from models.rules.calendar import months_after
+from models.rules.corrections import CorrectionCause, Proposal
 from models.rules.invoicing import Kind
 from models.rules.lifecycle import Cause, Status
 from models.rules.pricing import Frequency, Integration, MembershipKind, OptionType
@@ -36,9 +37,9 @@ from models.rules.states import (
 from models.tables.booking import Booking, WaitingPlace
 from models.tables.centre import Centre, SettingGroup
 from models.tables.course import Attendance, ClassSession, Course
-from models.tables.coursepro import RecordClaim, ReviewItem
+from models.tables.coursepro import Drift, RecordClaim, ReviewItem
 from models.tables.inbox import InboxEvent
-from models.tables.invoice import Allocation, Invoice, Shipment
+from models.tables.invoice import Allocation, Correction, Invoice, Shipment
 from models.tables.job import Job
 from models.tables.membership import ClassType, Mandate, Membership, MembershipType, PaymentOption, Subscription
 from models.tables.package import PackageOffer
@@ -165,6 +166,7 @@ async def _roster(world: World, full: Course, centre: UUID) -> None:
     )
     seat = await Attendance.create(class_session_id=session.id, user_id=member, source=AttendanceSource.DUEFLOW)
     world.put("seat", seat)
+    world.put("session of the seat", session)
     again: Words = {"centre_id": centre, "pricing_option_id": uuid_of(world, "once"), "pricing": Pricing.FULL_RATE}
     for word in ("third course", "booking", "booking to cancel"):
         course = await Course.create(name=word, capacity=8, **again)
@@ -219,6 +221,31 @@ async def _holdings(world: World, user_id: UUID, centre: UUID) -> None:
     billed = uuid_of(world, "billed invoice")
     await Allocation.create(invoice_id=billed, version=1, kind=Kind.AD_HOC, amount=2000, currency="GBP")
     await Shipment.create(invoice_id=billed, system=Provider.NOOKAL, reference="DUE-in_2")
+    await _put_aside(world, billed)
+
+
+async def _put_aside(world: World, billed: UUID) -> None:
+    """A seat whose invoice a person chose, two corrections of another invoice, and something that differs elsewhere."""
+    chosen = await Attendance.create(
+        class_session_id=uuid_of(world, "session of the seat"), user_id=uuid_of(world, "newcomer"),
+        source=AttendanceSource.DUEFLOW, paid_by_id=uuid_of(world, "running invoice"),
+    )  # fmt: skip
+    world.put("chosen seat", chosen)
+    old = await Invoice.create(
+        provider=Provider.STRIPE, external_id="in_9", status=InvoiceStatus.PAID, currency="GBP", amount_paid=2000,
+        period_start=NOW - 99 * DAY, period_end=NOW - 90 * DAY, billed_off_at=NOW - 90 * DAY,
+    )  # fmt: skip
+    change: Words = {"was": {"amount_refunded": 0}, "now": {"amount_refunded": 500}}
+    refunded: Words = {"proposal": Proposal.CREDIT_NOTE, "amount": 500, "change": change}
+    apply = await Correction.create(invoice_id=old.id, cause=CorrectionCause.REFUNDED, **refunded)
+    world.put("correction", apply)
+    dismiss = await Correction.create(invoice_id=billed, cause=CorrectionCause.REFUNDED, **refunded)
+    world.put("correction to dismiss", dismiss)
+    differs = await Drift.create(
+        provider=Provider.STRIPE, subject_type="Invoice", subject_id=billed, field="amount_paid", ours="2000",
+        theirs="2100", cause="report:1", at=NOW,
+    )  # fmt: skip
+    world.put("drift", differs)
 
 
 def uuid_of(world: World, word: str) -> UUID:
@@ -389,6 +416,7 @@ EXAMPLES: dict[str, tuple[Callable[[dict[str, str]], Words], dict[str, Any] | No
         {"status": "AWAITING_PAYMENT", "method": "PAYMENT", "credits": 0},
         "payments.collect",
     ),
+    "chooseInvoice": (_of(attendanceId="chosen seat"), {"mark": "BOOKED", "chosenInvoice": None}, None),
     "createPackageOffer": (
         lambda ids: {
             "name": "Five classes",
@@ -459,6 +487,18 @@ EXAMPLES: dict[str, tuple[Callable[[dict[str, str]], Words], dict[str, Any] | No
     "allocateInvoice": (_of(invoiceId="running invoice"), {"billedOffAt": None, "hold": None}, None),
     "billOffInvoice": (_of(invoiceId="due invoice"), {"externalId": "in_1"}, "practice.ship_invoice"),
     "shipInvoice": (_of(invoiceId="billed invoice"), {"externalId": "in_2"}, "practice.ship_invoice"),
+    "applyCorrection": (
+        _of(correctionId="correction"),
+        {"cause": "REFUNDED", "state": "APPLIED", "proposal": "CREDIT_NOTE"},
+        "practice.ship_invoice",
+    ),
+    "dismissCorrection": (
+        lambda ids: {"correctionId": ids["correction to dismiss"], "reason": "It was a test."},
+        {"cause": "REFUNDED", "state": "DISMISSED", "answer": "It was a test."},
+        None,
+    ),
+    "reportDrift": (lambda ids: {"providers": ["STRIPE"]}, None, "drift.report"),
+    "repairDrift": (lambda ids: {"driftIds": [ids["drift"]]}, None, "invoices.mirror"),
     "configureProvider": (
         lambda ids: {
             "provider": "STRIPE",
@@ -585,7 +625,7 @@ async def test_it_is_done_and_told_and_done_once(
     payload = told["data"]["it"]
     assert payload["userErrors"] == []
     assert (payload["job"] or {}).get("kind") == kind
-    beside = ("userErrors", "job", "token", "quote")
+    beside = ("userErrors", "job", "token", "quote", "repairs")
     (subject,) = [value for name, value in payload.items() if name not in beside] or [None]
     assert (subject is None) == (shown is None)
     assert {name: (subject or {})[name] for name in shown or {}} == (shown or {})

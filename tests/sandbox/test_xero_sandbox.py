@@ -217,7 +217,7 @@ def test_an_invoice_is_refused_and_leaves_nothing(xero: Xero, sandbox: "Sandbox"
     assert answer.status_code == 400
     assert sentences(answer.json()["Elements"][0]) == [said]
     books = sandbox.do("xero", "books")
-    assert books == {"invoices": [], "payments": [], "contacts": []}
+    assert books == {"invoices": [], "credit_notes": [], "payments": [], "contacts": []}
 
 
 def test_an_archived_account_is_refused(xero: Xero, sandbox: "Sandbox") -> None:

@@ -6,7 +6,14 @@ from uuid import UUID
 import structlog
 
 from models.actions import attendances, invoices, jobs, shipments
-from models.ports import AccountingSystem, PracticeSystem
+from models.ports import (
+    MOST_TOGETHER,
+    AccountingSystem,
+    OutgoingCredit,
+    OutgoingInvoice,
+    OutgoingVoid,
+    Refused,
+)
 from models.rules.facts import AttendanceSeen
 from models.rules.refusals import Refusal
 from models.rules.states import Provider
@@ -31,25 +38,59 @@ async def respread(work: Work) -> None:
 
 
 async def ship_to_practice(work: Work) -> None:
-    """Create the itemised invoice in the practice system, once (R89)."""
-    await _ship(work, Provider.NOOKAL, await work.providers.practice())
+    """Bring the practice system what it is to have of an invoice, each document once (R89)."""
+    invoice_id = UUID(work.job.payload["invoice_id"])
+    practice = await work.providers.practice()
+    while outgoing := await shipments.begin_shipment(invoice_id, Provider.NOOKAL, acting=work.acting, at=work.now):
+        match outgoing:
+            case OutgoingVoid():
+                await practice.void(outgoing)
+                await _shipped(work, invoice_id, Provider.NOOKAL, outgoing.reference, outgoing.external_id)
+            case OutgoingInvoice():
+                # it cannot be told twice safely, so what may already be there is looked for first
+                there = await practice.find_invoice(outgoing) or await practice.ship(outgoing)
+                await _shipped(work, invoice_id, Provider.NOOKAL, outgoing.reference, there)
+            case OutgoingCredit():
+                raise Refused("The practice system has no credit notes.", code="NO_CREDIT_NOTES")
 
 
 async def ship_to_books(work: Work) -> None:
-    """Create the plain invoice in the books, once, where their shipper is on (R111)."""
+    """Bring the books what they are to have of an invoice where their shipper is on, others along with it (R111)."""
     invoice_id = UUID(work.job.payload["invoice_id"])
-    if await shipments.awaited(invoice_id, Provider.XERO):
-        await _ship(work, Provider.XERO, await work.providers.accounting())
-
-
-async def _ship(work: Work, system: Provider, port: PracticeSystem | AccountingSystem) -> None:
-    invoice_id = UUID(work.job.payload["invoice_id"])
-    outgoing = await shipments.begin_shipment(invoice_id, system, acting=work.acting, at=work.now)
-    if outgoing is None:
+    if not await shipments.awaited(invoice_id, Provider.XERO):
         return
-    # neither system can be told twice safely, so what may already be there is looked for first
-    external_id = await port.find_invoice(outgoing) or await port.ship(outgoing)
-    await shipments.shipped(invoice_id, system, external_id=external_id, acting=work.acting, at=work.now)
+    books = await work.providers.accounting()
+    while outgoing := await shipments.begin_shipment(invoice_id, Provider.XERO, acting=work.acting, at=work.now):
+        match outgoing:
+            case OutgoingVoid():
+                await books.void(outgoing)
+                await _shipped(work, invoice_id, Provider.XERO, outgoing.reference, outgoing.external_id)
+            case OutgoingCredit():
+                there = await books.credit(outgoing)
+                await _shipped(work, invoice_id, Provider.XERO, outgoing.credit.reference, there)
+            case OutgoingInvoice():
+                await _ship_together(work, books, invoice_id, outgoing)
+
+
+async def _ship_together(work: Work, books: AccountingSystem, invoice_id: UUID, first: OutgoingInvoice) -> None:
+    """One call for this invoice and those that wait too; one that is refused is its own job's to tell."""
+    if known := await books.find_invoice(first):
+        await _shipped(work, invoice_id, Provider.XERO, first.reference, known)
+        return
+    others = await shipments.begin_others(Provider.XERO, MOST_TOGETHER - 1, acting=work.acting, at=work.now)
+    together = {invoice_id: first, **others}
+    answers = await books.ship_all(list(together.values()))
+    for (each_id, each), answer in zip(together.items(), answers, strict=True):
+        if isinstance(answer, str):
+            await _shipped(work, each_id, Provider.XERO, each.reference, answer)
+    if isinstance(answers[0], Refused):
+        raise answers[0]
+
+
+async def _shipped(work: Work, invoice_id: UUID, system: Provider, reference: str, external_id: str) -> None:
+    await shipments.shipped(
+        invoice_id, system, reference=reference, external_id=external_id, acting=work.acting, at=work.now
+    )
 
 
 async def read_practice(work: Work) -> None:

@@ -1,11 +1,11 @@
-"""Xero's Accounting API as far as Dueflow uses it: token, sales invoices, contacts, payments, accounts, organisation.
+"""Xero's Accounting API as far as Dueflow uses it: token, sales invoices and what belongs to them, organisation.
 
 Every call passes the gate (gate.py: token, tenant, limits, idempotency) before it reaches the books. One organisation;
 sales documents (ACCREC) only; any ISO currency is accepted at rate 1; `where` knows `Field=="text"` joined by AND.
 Published texts of refusals are used word for word; where none is published the sentence is ours.
 
-State kinds: xero.invoice, xero.contact, xero.payment, xero.account, xero.token, xero.idempotency, xero.quota,
-xero.setting.
+State kinds: xero.invoice, xero.credit_note, xero.contact, xero.payment, xero.account, xero.token, xero.idempotency,
+xero.quota, xero.setting.
 """
 
 from collections.abc import Awaitable, Callable
@@ -16,7 +16,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from local.sandbox.world import Json, World
-from local.sandbox.xero import chart, contacts, invoices, payments
+from local.sandbox.xero import chart, contacts, credit_notes, invoices, payments
 from local.sandbox.xero.gate import Gate
 from local.sandbox.xero.scenario import ACTIONS
 from local.sandbox.xero.wire import Call, Reply, problem
@@ -40,6 +40,10 @@ OPERATIONS: list[tuple[str, str, Callable[[Call], Reply]]] = [
     ("POST", "/Payments", payments.create),
     ("GET", "/Payments/{id}", payments.read),
     ("POST", "/Payments/{id}", payments.delete),
+    ("GET", "/CreditNotes", credit_notes.find),
+    ("PUT", "/CreditNotes", credit_notes.create),
+    ("GET", "/CreditNotes/{id}", credit_notes.read),
+    ("POST", "/CreditNotes/{id}", credit_notes.update),
     ("GET", "/Accounts", chart.accounts),
     ("GET", "/Organisation", chart.organisation),
 ]

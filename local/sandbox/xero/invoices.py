@@ -115,7 +115,7 @@ def _store(call: Call, given: Json, held: Json | None) -> Json:
             invoice |= dated(name, day(given[name], name))
     invoice["InvoiceNumber"] = _number(world, given, held)
     # Lines are read before the contact: a refused document must not leave a contact behind.
-    _set_lines(call, invoice, given.get("LineItems"))
+    set_lines(call, invoice, given.get("LineItems"))
     _check_ready(invoice)
     if held is None or given.get("Contact"):
         contact = contacts.for_document(world, given.get("Contact"))
@@ -162,7 +162,8 @@ def _check_ready(invoice: Json) -> None:
         raise RefusedError(*broken)
 
 
-def _set_lines(call: Call, invoice: Json, given: Any) -> None:
+def set_lines(call: Call, invoice: Json, given: Any) -> None:
+    """Put lines, their tax and their sums into a document; without `given` the lines it has."""
     if given is not None and not (isinstance(given, list) and all(isinstance(one, dict) for one in given)):
         raise RefusedError("LineItems must be a list of line items")
     kind = invoice["LineAmountTypes"]

@@ -6,6 +6,7 @@ from typing import Any
 from local.sandbox.world import Json, World
 from local.sandbox.xero import chart
 from local.sandbox.xero.contacts import CONTACT
+from local.sandbox.xero.credit_notes import CREDIT_NOTE
 from local.sandbox.xero.gate import LIMITS, SETTING
 from local.sandbox.xero.invoices import INVOICE
 from local.sandbox.xero.payments import PAYMENT
@@ -48,8 +49,9 @@ async def archive_account(world: World, _config: Json, code: str) -> Json:
 
 
 async def books(world: World, _config: Json) -> Json:
-    """-> {"invoices", "payments", "contacts"} as stored, amounts as strings."""
-    return {"invoices": world.all(INVOICE), "payments": world.all(PAYMENT), "contacts": world.all(CONTACT)}
+    """-> {"invoices", "credit_notes", "payments", "contacts"} as stored, amounts as strings."""
+    kinds = {"invoices": INVOICE, "credit_notes": CREDIT_NOTE, "payments": PAYMENT, "contacts": CONTACT}
+    return {name: world.all(kind) for name, kind in kinds.items()}
 
 
 ACTIONS: dict[str, Callable[..., Awaitable[Any]]] = {

@@ -17,7 +17,7 @@ from graphql import GraphQLError, execute, parse, validate
 from tortoise import Tortoise
 
 from models.actions.vault import Vault
-from models.rules import booking, invoicing, lifecycle, pricing
+from models.rules import booking, corrections, invoicing, lifecycle, pricing
 from models.rules import states as words
 from models.rules.timetable import ClassState
 from models.tables.audit import AuditEntry
@@ -27,7 +27,7 @@ from models.tables.config import tortoise_config
 from models.tables.course import AccessToken, Attendance, ClassSession, Course
 from models.tables.coursepro import CourseMapping, Drift, ProbeRun, ReviewItem, UserSync
 from models.tables.inbox import InboxEvent
-from models.tables.invoice import Allocation, AllocationShare, Invoice, InvoiceItem, Shipment
+from models.tables.invoice import Allocation, AllocationShare, Correction, Invoice, InvoiceItem, Shipment
 from models.tables.job import Job
 from models.tables.membership import (
     ClassType,
@@ -325,6 +325,10 @@ async def invoices() -> None:
         id=UUID(int=104), allocation_id=UUID(int=103), attendance_id=UUID(int=91), position=0, amount=10000
     )
     await Shipment.create(id=UUID(int=105), invoice_id=UUID(int=100), system=words.Provider.XERO, reference="DF-100")
+    await Correction.create(
+        id=UUID(int=106), invoice_id=UUID(int=100), cause=corrections.CorrectionCause.REFUNDED, amount=1000,
+        proposal=corrections.Proposal.CREDIT_NOTE, change={"was": {"amount_refunded": 0}, "now": {"amount_refunded": 1000}},
+    )  # fmt: skip
 
 
 async def operations() -> None:
