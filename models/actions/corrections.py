@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from models.actions import allocations, claimants
+from models.actions import allocations, claimants, ledger
 from models.actions.allocations import Spread
 from models.actions.claimants import Known, Place
 from models.actions.transaction import repeated
@@ -207,6 +207,7 @@ async def apply_correction(
         net = net_paid(invoice.amount_paid, invoice.amount_refunded)
         only = correction.change.get("system")
         await _take_over(invoice, {} if only else correction.change["now"])
+        await ledger.invoice_mirrored(work, invoice)
         back = net - net_paid(invoice.amount_paid, invoice.amount_refunded)
         correction.amount = back if correction.proposal is Proposal.CREDIT_NOTE else None
         if correction.amount is not None and back <= 0:

@@ -24,7 +24,9 @@ from tests.build import (
     HOUR,
     NOW,
     a_centre,
+    a_fee,
     a_mandate,
+    a_membership,
     a_membership_type,
     a_name,
     a_user,
@@ -193,7 +195,8 @@ async def test_a_person_may_decide_that_it_is_somebody_new() -> None:
 
 async def test_what_becomes_of_money_is_answered_in_words() -> None:
     about: dict[str, Any] = {"kind": ReviewKind.REFUND_REVIEW, "provider": Provider.GOCARDLESS}
-    asked = await ReviewItem.create(**about, subject="PM1", evidence={"amount": 3500})
+    fee = await a_fee(await a_membership())
+    asked = await ReviewItem.create(**about, subject=str(fee.id), evidence={"amount": 3500})
     async with refused(Code.INVALID_INPUT, "answer"):
         await reviews.settle_review(asked.id, acting=BY, at=NOW)
     settled = await reviews.settle_review(asked.id, answer="Given back in cash", acting=BY, at=NOW)

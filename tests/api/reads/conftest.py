@@ -327,7 +327,8 @@ async def invoices() -> None:
     await Shipment.create(id=UUID(int=105), invoice_id=UUID(int=100), system=words.Provider.XERO, reference="DF-100")
     await Correction.create(
         id=UUID(int=106), invoice_id=UUID(int=100), cause=corrections.CorrectionCause.REFUNDED, amount=1000,
-        proposal=corrections.Proposal.CREDIT_NOTE, change={"was": {"amount_refunded": 0}, "now": {"amount_refunded": 1000}},
+        proposal=corrections.Proposal.CREDIT_NOTE,
+        change={"was": {"amount_refunded": 0}, "now": {"amount_refunded": 1000}},
     )  # fmt: skip
 
 
