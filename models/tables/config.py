@@ -23,6 +23,7 @@ MODULES = [
         "membership",
         "notification",
         "package",
+        "partner",
         "payment",
         "pricing",
         "setting",

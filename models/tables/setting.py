@@ -27,11 +27,16 @@ class ProviderSetting(Row):
 
 
 class ApiKey(Row):
-    """A caller's key: the public part is looked up, the secret part is compared by hash (shown once, never stored)."""
+    """A caller's key: the public part is looked up, the secret part is compared by hash (shown once, never stored).
+
+    While it is changed for another, the one before is good until `previous_until`.
+    """
 
     name = fields.CharField(max_length=80)
     public_part = fields.CharField(max_length=16, unique=True)
     secret_hash = fields.CharField(max_length=64)
+    previous_hash = fields.CharField(max_length=64, null=True)
+    previous_until = fields.DatetimeField(null=True)
     role: Role = choice(Role)
     purpose: KeyPurpose = choice(KeyPurpose, default=KeyPurpose.API)
     scopes = document(default=list)
@@ -46,6 +51,7 @@ class ApiKey(Row):
             one_of("api_key", "role", Role),
             one_of("api_key", "purpose", KeyPurpose),
             check("api_key_member_has_user", "role <> 'MEMBER' OR user_id IS NOT NULL"),
+            check("api_key_previous_ends", "(previous_hash IS NULL) = (previous_until IS NULL)"),
         )
 
 
