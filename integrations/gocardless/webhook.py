@@ -55,6 +55,10 @@ MANDATES: dict[str, MandateStatus] = {
     "expired": MandateStatus.EXPIRED,
     "consumed": MandateStatus.EXPIRED,
 }
+# Status of a mandate -> the actions of the events that tell of it.
+ABOUT: dict[str, frozenset[str]] = {status: frozenset({status}) for status in MANDATES}
+ABOUT["active"] |= {"reinstated", "transferred"}
+ABOUT["cancelled"] |= {"replaced"}
 
 _log = structlog.get_logger(__name__)
 
@@ -163,7 +167,7 @@ class DirectDebitWebhooks:
             return None
         links = mandate.get("links") or {}
         # A late event about an earlier state must not lend its origin to this one.
-        details = event.get("details") or {} if event.get("action") == mandate["status"] else {}
+        details = event.get("details") or {} if event.get("action") in ABOUT.get(mandate["status"], ()) else {}
         told = (mandate.get("metadata") or {}) | (event.get("resource_metadata") or {})
         return MandateChanged(
             provider=WHO,

@@ -22,6 +22,9 @@ _OR_DEFAULT = {
 _COLUMNS = ", ".join(f"coalesce(p.{name}, {value}) AS {name}" for name, value in _OR_DEFAULT.items())
 _SOURCE = f"SELECT {_COLUMNS}, p.billing_day, p.updated_at FROM (SELECT) one LEFT JOIN billing_policy p ON true"  # noqa: S608  words of this file
 
+_DAYS = """ARRAY(SELECT d.day::int FROM jsonb_array_elements_text({row}.retry_after_days)
+    WITH ORDINALITY d(day, place) ORDER BY d.place)"""
+
 
 @entity("billing_policy", "When fees are asked for, and what follows a failure; one for the operator.")
 class BillingPolicy(Node):
@@ -30,7 +33,7 @@ class BillingPolicy(Node):
     suspend_on: SuspendOn = column("Which failure suspends a membership.")
     while_suspended: WhileSuspended = column("Whether fees fall due during a suspension.")
     retry_after_days: list[int] = column(
-        "Working days to wait after the first, second and each further failure; empty for no retries."
+        "Working days to wait after the first, second and each further failure; empty for no retries.", _DAYS
     )
     ahead_days: int = column("How many working days before its day a fee is prepared.")
     billing_day: int | None = column("The day of the month new memberships are charged on; null for their anniversary.")

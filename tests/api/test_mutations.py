@@ -180,8 +180,10 @@ async def _roster(world: World, full: Course, centre: UUID) -> None:
 async def _holdings(world: World, user_id: UUID, centre: UUID) -> None:
     signed: Words = {"provider": Provider.GOCARDLESS, "external_id": "MD1", "status": MandateStatus.ACTIVE}
     mandate = world.put("mandate", await Mandate.create(user_id=user_id, **signed))
+    signed["external_id"] = "MD2"
+    world.put("mandate to cancel", await Mandate.create(user_id=user_id, **signed))
     plan = uuid_of(world, "plan")
-    for word in ("to cancel", "to suspend", "to reinstate", "to complete", "to sync", "to collect", "sold"):
+    for word in ("to cancel", "to suspend", "to reinstate", "to complete", "to sync", "to collect", "sold", "owing"):
         suspended = word == "to reinstate"
         row = await Membership.create(
             user_id=user_id, membership_type_id=plan, centre_id=centre, pricing_option_id=uuid_of(world, "monthly"),
@@ -196,6 +198,11 @@ async def _holdings(world: World, user_id: UUID, centre: UUID) -> None:
         due_on=TODAY - DAY, key="payment:failed:1", reference="PM1",
     )  # fmt: skip
     world.put("failed", failed)
+    owed: Words = {"membership_id": uuid_of(world, "owing"), "mandate_id": mandate, "provider": Provider.GOCARDLESS}
+    await Payment.create(
+        user_id=user_id, purpose=PaymentPurpose.MEMBERSHIP_FEE, amount=2000, currency="GBP",
+        status=PaymentStatus.CHARGED_BACK, due_on=TODAY - DAY, key="payment:owed:1", reference="PM3", **owed,
+    )  # fmt: skip
     received = await Payment.create(
         user_id=user_id, purpose=PaymentPurpose.MEMBERSHIP_FEE, membership_id=uuid_of(world, "sold"),
         mandate_id=mandate, provider=Provider.GOCARDLESS, amount=2000, currency="GBP", status=PaymentStatus.CONFIRMED,
@@ -458,6 +465,21 @@ EXAMPLES: dict[str, tuple[Callable[[dict[str, str]], Words], dict[str, Any] | No
         lambda ids: {"userId": ids["member"], "currency": "GBP"},
         {"status": "PENDING", "provider": "GOCARDLESS"},
         "mandates.start",
+    ),
+    "cancelMandate": (
+        lambda ids: {"mandateId": ids["mandate to cancel"], "reason": "Asked by telephone"},
+        {"status": "ACTIVE", "externalId": "MD2"},
+        "mandates.cancel",
+    ),
+    "settleArrears": (
+        lambda ids: {"membershipId": ids["owing"], "by": "CARD", "reason": "Paid at the desk"},
+        {"status": "ACTIVE", "nextFeeOn": None},
+        "payments.collect",
+    ),
+    "configureBilling": (
+        lambda ids: {"retryAfterDays": [2, 4], "aheadDays": 5, "billingDay": 1, "suspendOn": "RETRIES_EXHAUSTED"},
+        {"retryAfterDays": [2, 4], "aheadDays": 5, "billingDay": 1, "whileSuspended": "HOLD", "graceHours": 0},
+        None,
     ),
     "collectPayment": (
         lambda ids: {"membershipId": ids["to collect"], "periodStart": months_after(TODAY, -1).isoformat()},

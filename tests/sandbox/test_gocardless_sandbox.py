@@ -242,6 +242,30 @@ def test_our_own_cancellation_says_so_and_a_mandate_can_be_reinstated(sandbox: A
     assert debits.mandates.reinstate(mandate).status == "pending_submission"
     sandbox.advance(days=10)
     assert debits.mandates.get(mandate).status == "active"
+    assert events_of(sandbox, "mandate", mandate)[-1] == ("reinstated", "gocardless", "mandate_reinstated")
+
+
+def test_an_instruction_is_transferred_replaced_blocked_and_reinstated(sandbox: Any, debits: Any) -> None:
+    mandate = mandate_of(sandbox)
+    waiting = charge(debits, mandate)
+    bank = debits.mandates.get(mandate).attributes["links"]["customer_bank_account"]
+    sandbox.do("gocardless", "transfer_mandate", mandate=mandate)
+    moved = debits.mandates.get(mandate)
+    assert (moved.status, moved.attributes["links"]["customer_bank_account"] == bank) == ("active", False)
+    new = sandbox.do("gocardless", "replace_mandate", mandate=mandate)["mandate"]
+    (told,) = (event for event in sandbox.state_of("gocardless.events") if event["action"] == "replaced")
+    assert told["links"] == {"mandate": mandate, "new_mandate": new}
+    assert [debits.mandates.get(each).status for each in (mandate, new)] == ["cancelled", "active"]
+    assert debits.payments.get(waiting.id).attributes["links"]["mandate"] == new
+    sandbox.do("gocardless", "end_mandate", mandate=new, status="blocked")
+    with pytest.raises(errors.InvalidStateError):
+        charge(debits, new)
+    sandbox.do("gocardless", "reinstate_mandate", mandate=new)
+    assert [action for action, *_ in events_of(sandbox, "mandate", new)][-2:] == ["blocked", "reinstated"]
+    payment = charge(debits, new)
+    sandbox.do("gocardless", "charge_back", payment=payment.id)
+    assert sandbox.do("gocardless", "cancel_chargeback", payment=payment.id)["status"] == "confirmed"
+    assert events_of(sandbox, "payment", payment.id)[-1] == ("chargeback_cancelled", "bank", "payment_confirmed")
 
 
 def test_the_same_key_is_a_conflict_naming_what_was_made(sandbox: Any, debits: Any) -> None:

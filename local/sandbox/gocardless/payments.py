@@ -162,6 +162,16 @@ def move(account: Account, payment: Json, status: str, **said: Any) -> Json:
     return payment
 
 
+def cancel_chargeback(account: Account, payment: Json) -> Json:
+    """The payer's bank takes its chargeback back: the payment is as it was, paid out where it had been."""
+    if payment["status"] != "charged_back":
+        raise state_error("invalid_payment_state", f"A payment that is {payment['status']} has no chargeback")
+    payment["status"] = "paid_out" if "payout" in payment["links"] else "confirmed"
+    account.save("payments", payment)
+    account.tell("payments", payment, "chargeback_cancelled", "bank", "payment_confirmed")
+    return payment
+
+
 def walk(account: Account, payment: Json, to: str, **said: Any) -> Json:
     """Move the payment step by step until it is `to`, saying `said` of the last step; 422 when no way leads there."""
     while True:

@@ -24,7 +24,7 @@ ACCOUNT = (
 )
 MANDATE = ("links", "metadata", "reference", "scheme", "payer_ip_address", "authorisation_source")
 USABLE = ("pending_customer_approval", "pending_submission", "submitted", "active")
-INACTIVE = ("cancelled", "failed", "expired")
+INACTIVE = ("cancelled", "failed", "expired", "blocked")
 
 # status -> action of the event that says so, origin, cause, when nobody names another
 MANDATE_MOVES = {
@@ -33,6 +33,7 @@ MANDATE_MOVES = {
     "failed": ("failed", "bank", "invalid_bank_details"),
     "cancelled": ("cancelled", "bank", "mandate_cancelled"),
     "expired": ("expired", "gocardless", "mandate_expired"),
+    "blocked": ("blocked", "gocardless", "mandate_blocked"),
 }
 
 
@@ -156,6 +157,8 @@ def move_mandate(account: Account, mandate: Json, status: str, **said: Any) -> J
     `said` may name another origin and cause, or metadata of the request.
     """
     action, origin, cause = MANDATE_MOVES[status]
+    if status == "active" and account.world.get("gocardless.resubmitted", mandate["id"]):
+        action, cause = "reinstated", "mandate_reinstated"
     origin, cause = said.pop("origin", origin), said.pop("cause", cause)
     mandate["status"] = status
     account.tell("mandates", account.save("mandates", mandate), action, origin, cause, **said)

@@ -2,7 +2,7 @@
 
 from collections.abc import Awaitable, Callable
 
-from local.sandbox.gocardless import payments, people, requests
+from local.sandbox.gocardless import instructions, payments, people, requests
 from local.sandbox.gocardless.account import Account
 from local.sandbox.gocardless.causes import MANDATE_FAILURES, PAYMENT_FAILURES
 from local.sandbox.gocardless.clock import plan_retry
@@ -75,6 +75,38 @@ async def cancel_mandate(
     account = Account(world, config)
     said = {"origin": origin, "cause": cause}
     return _done(world, lambda: _mandate(walk_mandate(account, account.read("mandates", mandate), "cancelled", **said)))
+
+
+async def transfer_mandate(world: World, config: Json, mandate: str) -> Json:
+    """The payer moves to another bank, which takes the instruction along: it stays active."""
+    account = Account(world, config)
+    return _done(world, lambda: _mandate(instructions.transfer(account, account.read("mandates", mandate))))
+
+
+async def replace_mandate(world: World, config: Json, mandate: str) -> Json:
+    """Another instruction takes the place of this one -> {"mandate", "status"} of the new one."""
+    account = Account(world, config)
+    return _done(world, lambda: _mandate(instructions.replace(account, account.read("mandates", mandate))))
+
+
+async def reinstate_mandate(world: World, config: Json, mandate: str) -> Json:
+    """An instruction that was over is active again, by its bank."""
+    account = Account(world, config)
+    return _done(world, lambda: _mandate(instructions.reinstate(account, account.read("mandates", mandate))))
+
+
+async def end_mandate(world: World, config: Json, mandate: str, status: str = "expired") -> Json:
+    """The instruction has failed, expired or is blocked."""
+    if status not in instructions.ENDS:
+        raise ScenarioError(f"status is one of {', '.join(instructions.ENDS)}")
+    account = Account(world, config)
+    return _done(world, lambda: _mandate(instructions.end(account, account.read("mandates", mandate), status)))
+
+
+async def cancel_chargeback(world: World, config: Json, payment: str) -> Json:
+    """The payer's bank takes a chargeback back: the money is ours again."""
+    account = Account(world, config)
+    return _done(world, lambda: _payment(payments.cancel_chargeback(account, account.read("payments", payment))))
 
 
 async def confirm_payment(world: World, config: Json, payment: str) -> Json:
@@ -183,6 +215,11 @@ ACTIONS: dict[str, Callable[..., Awaitable[Json]]] = {
         create_mandate,
         activate_mandate,
         cancel_mandate,
+        transfer_mandate,
+        replace_mandate,
+        reinstate_mandate,
+        end_mandate,
+        cancel_chargeback,
         confirm_payment,
         pay_out,
         fail_payment,

@@ -16,6 +16,7 @@ from cryptography.fernet import Fernet
 from graphql import GraphQLError, execute, parse, validate
 from tortoise import Tortoise
 
+from models.actions.billing_policy import POLICY_ID
 from models.actions.vault import Vault
 from models.rules import booking, corrections, invoicing, lifecycle, pricing
 from models.rules import states as words
@@ -42,7 +43,7 @@ from models.tables.notification import Notification
 from models.tables.package import CreditEntry, Package, PackageOffer
 from models.tables.payment import Payment, Refund
 from models.tables.pricing import PriceOverride, PricingOption
-from models.tables.setting import ApiKey, ProviderSetting
+from models.tables.setting import ApiKey, BillingPolicy, ProviderSetting
 from models.tables.user import ExternalLink, User, UserField
 from resolvers.reads.run import Reader
 from resolvers.viewer import Viewer
@@ -361,6 +362,7 @@ async def operations() -> None:
     await ProbeRun.create(
         id=UUID(int=112), probe=words.Probe.BORN_HERE, passed=True, evidence={"membership_id": "64"}, at=NOON
     )
+    await BillingPolicy.create(id=POLICY_ID, retry_after_days=[2, 4], ahead_days=5, billing_day=31)
     await ProviderSetting.create(
         id=UUID(int=118),
         provider=words.Provider.XERO,
