@@ -214,7 +214,7 @@ async def test_money_of_an_ended_membership_is_held_until_somebody_decides() -> 
 
 async def test_a_package_pays_for_credits() -> None:
     user, offer = await a_member_with_card(), await a_package_offer(50_00)
-    ids = {"package_offer_id": offer.id, "user_id": user.id, "centre_id": (await a_centre()).id}
+    ids: dict[str, Any] = {"package_offer_id": offer.id, "user_id": user.id, "centre_id": (await a_centre()).id}
     package = await offers.buy_package(**ids, **BY_NOW)
     payment = await Payment.get(package_id=package.id)
     await settle(payment, Out.CONFIRMED)
@@ -326,8 +326,8 @@ async def test_a_tampered_invoice_is_found_stopped_repaired_and_shipped() -> Non
     async with refused(Code.MONEY_BREAK, "invoiceId"):
         await invoices.bill_off(invoice.id, acting=BY, at=END)
     await sql(paid, invoice.id, 50_00)
-    for each in (invoice, sound):
-        await invoices.bill_off(each.id, acting=BY, at=END)
+    for billed in (invoice, sound):
+        await invoices.bill_off(billed.id, acting=BY, at=END)
 
     shares = "UPDATE allocation_share SET amount = amount + $2 WHERE allocation_id IN (SELECT id FROM allocation"
     shares += " WHERE invoice_id = $1 AND current) AND position = 1"
@@ -452,7 +452,13 @@ async def test_what_was_there_before_the_books_is_opened_once() -> None:
     owed = await an_old(fee)
     moves_first = await an_old(fee)
     clinic = await a_subscriber()
-    period = {"period_start": NOW, "period_end": END, "currency": "GBP", "status": "PAID", "provider": "STRIPE"}
+    period: dict[str, Any] = {
+        "period_start": NOW,
+        "period_end": END,
+        "currency": "GBP",
+        "status": "PAID",
+        "provider": "STRIPE",
+    }
     invoice = await Invoice.create(
         external_id=a_name("in"), user_id=clinic.user.id, amount_paid=50_00, amount_refunded=20_00, **period
     )
