@@ -6,7 +6,17 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from models.actions import attendances, course_ends, invoices, memberships, payments, refunds, rosters, subscriptions
+from models.actions import (
+    attendances,
+    course_ends,
+    invoices,
+    ledger,
+    memberships,
+    payments,
+    refunds,
+    rosters,
+    subscriptions,
+)
 from models.actions.unit import unit
 from models.ports import ReceivedEvent
 from models.rules import facts
@@ -119,6 +129,7 @@ APPLIES: dict[type, Applies] = {
     facts.PaymentCancelled: payments.payment_fact,
     facts.PaymentChargedBack: payments.payment_fact,
     facts.RefundFact: refunds.refund_fact,
+    facts.FeesTaken: ledger.fees_taken,
     facts.MandateChanged: memberships.mandate_changed,
     facts.CheckoutCompleted: subscriptions.checkout_completed,
     facts.SubscriptionSeen: subscriptions.subscription_seen,

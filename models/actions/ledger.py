@@ -13,6 +13,7 @@ from tortoise.connection import get_connections
 
 from models.actions import positions
 from models.actions.unit import Unit, unit
+from models.rules.facts import FeesTaken
 from models.rules.ledger import (
     MOVEMENTS,
     RETURNING,
@@ -103,6 +104,23 @@ async def _move(work: Unit, payment: Payment, moves: Sequence[Moved], *, refund:
 async def _post(work: Unit, payment: Payment, moves: Iterable[Moved], number: int, **refund: UUID | None) -> None:
     about = {"user_id": payment.user_id, "payment_id": payment.id, **refund}
     await _write(_entries(work, moves, f"payment:{payment.id}:{number}", payment.currency, **about))
+
+
+async def fees_taken(fact: FeesTaken, *, acting: str, at: datetime) -> None:
+    """Write what a provider kept of payments of ours, in their currency; the same payout told twice is written once."""
+    async with unit(acting=acting, at=at) as work:
+        kept = dict(fact.fees)
+        known = Payment.filter(provider=fact.provider, reference__in=list(kept), currency=fact.currency)
+        found = await known.select_for_update().order_by("id")
+        await _do(_OPEN_PAYMENTS, [payment.id for payment in found], at)  # a fee must not be the first that is known
+        rows = []
+        for payment in found:
+            amount = kept[payment.reference or ""]
+            moved = Moved(Movement.FEE_TAKEN if amount > 0 else Movement.FEE_GIVEN_BACK, abs(amount))
+            key = f"fee:{payment.id}:{fact.reference}"
+            about = {"user_id": payment.user_id, "payment_id": payment.id}
+            rows += _entries(work, [moved] if amount else [], key, payment.currency, **about)
+        await _write(rows)
 
 
 # -- subscription invoices ---------------------------------------------------------------------------------------------

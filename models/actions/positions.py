@@ -38,9 +38,10 @@ PAYMENTS = Scope(
     "e.payment_id = ANY($1::uuid[])",
 )
 INVOICES = Scope("false", "false", "false", "i.id = ANY($1::uuid[])", "e.invoice_id = ANY($1::uuid[])")
+# a booking and those it was moved from are one user's
 PAYMENT = Scope(
     "p.id = $1",
-    "b.user_id = (SELECT user_id FROM payment WHERE id = $1 AND booking_id IS NOT NULL)",  # a booking and those it was moved from are one user's
+    "b.user_id = (SELECT user_id FROM payment WHERE id = $1 AND booking_id IS NOT NULL)",
     "r.payment_id = $1",
     "false",
     "e.payment_id = $1",

@@ -26,6 +26,7 @@ from models.actions import (
 from models.actions.transaction import transaction
 from models.actions.unit import unit
 from models.rules.booking import Method
+from models.rules.facts import FeesTaken
 from models.rules.invoicing import Kind, Mark
 from models.rules.ledger import Movement
 from models.rules.lifecycle import Cause
@@ -235,6 +236,19 @@ async def test_a_package_pays_for_credits() -> None:
         (M.CHARGED_AGAIN, 50_00),
         (M.REFUND_FAILED, 20_00),
     ]
+
+
+async def test_what_a_provider_keeps_is_written_once_and_may_come_back() -> None:
+    fee = await a_fee(await a_membership())
+    await settle(fee, Out.CONFIRMED)
+    told: dict[str, Any] = {"provider": "GOCARDLESS", "currency": "GBP", "occurred_at": NOW}
+    for reference, kept in (("PO1", 55), ("PO1", 55), ("PO2", -55)):
+        await tell(FeesTaken(reference=reference, fees=((f"PM{fee.id}", kept), ("PM of others", 1)), **told))
+    await tell(FeesTaken(**{**told, "currency": "EUR"}, reference="PO3", fees=((f"PM{fee.id}", 1),)))
+    assert (await entries(fee))[4:] == [(M.FEE_TAKEN, 55), (M.FEE_GIVEN_BACK, 55)]
+    await tell(FeesTaken(reference="PO4", fees=((f"PM{fee.id}", 60),), **told))
+    (sums,) = (await money_proof.prove(("Payment", fee.id))).sums
+    assert (sums.fees, sums.equation) == (60, "35.00 = 35.00 + 0.00 + 0.00 + 0.00"), "a fee changes nothing of that"
 
 
 async def test_who_tells_the_same_at_once_moves_it_once() -> None:

@@ -338,9 +338,9 @@ async def entries(connection: asyncpg.Connection) -> None:
     )
     fee, refund, invoice = UUID(int=70), UUID(int=72), UUID(int=100)
     for number, movement, amount, about in (
-        (120, Movement.CHARGED, 3500, (ANN, fee, None, None)),
-        (121, Movement.REFUNDED, 1000, (ANN, fee, refund, None)),
-        (122, Movement.RECEIVED, 10000, (BEN, None, None, invoice)),
+        (106, Movement.CHARGED, 3500, (ANN, fee, None, None)),
+        (107, Movement.REFUNDED, 1000, (ANN, fee, refund, None)),
+        (108, Movement.RECEIVED, 10000, (BEN, None, None, invoice)),
     ):
         accounts = MOVEMENTS[movement]
         await connection.execute(
