@@ -151,9 +151,9 @@ async def _spread(work: Unit, told: Mapping[UUID, Mirrored | None]) -> None:
 
 # -- what was there before the books -----------------------------------------------------------------------------------
 
-# an id in the order of time, as those made in Python
+# an id in the order of time, as those made in Python, a millisecond for each place
 _ID = (
-    "encode(substring(int8send((extract(epoch FROM clock_timestamp()) * 1000)::bigint) FROM 3)"
+    "encode(substring(int8send((extract(epoch FROM clock_timestamp()) * 1000)::bigint + v.place) FROM 3)"
     " || substring(uuid_send(gen_random_uuid()) FROM 7), 'hex')::uuid"
 )
 
@@ -162,15 +162,16 @@ def _opening(about: str, rows: str, figures: dict[Movement, str]) -> str:
     """INSERT what `rows` have that the books know nothing of; $1 are their ids, $2 is the business instant."""
     name = about.removesuffix("_id")
     values = ", ".join(
-        f"('{each.value}', '{MOVEMENTS[each].debit.value}', '{MOVEMENTS[each].credit.value}', ({figure})::bigint)"
-        for each, figure in figures.items()
+        f"({place}, '{each.value}', '{accounts.debit.value}', '{accounts.credit.value}', ({figure})::bigint)"
+        for place, (each, figure) in enumerate(figures.items())
+        for accounts in [MOVEMENTS[each]]
     )
     return f"""
 INSERT INTO ledger_entry
   (id, created_at, updated_at, key, movement, debit, credit, amount, currency, at, user_id, {about})
 SELECT {_ID}, now(), now(), '{name}:' || s.id || ':opening:' || v.movement, v.movement, v.debit, v.credit, v.amount,
   s.currency, $2::timestamptz, s.user_id, s.id
-FROM ({rows}) s CROSS JOIN LATERAL (VALUES {values}) v(movement, debit, credit, amount)
+FROM ({rows}) s CROSS JOIN LATERAL (VALUES {values}) v(place, movement, debit, credit, amount)
 WHERE v.amount > 0 AND NOT EXISTS (SELECT 1 FROM ledger_entry e WHERE e.{about} = s.id)
 ON CONFLICT (key) DO NOTHING
 """  # noqa: S608  words of this file
