@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from datetime import date
+from decimal import ROUND_HALF_UP, Decimal
 from uuid import UUID, uuid4
 
 from integrations.gocardless.calls import Calls, Json, keyed
@@ -80,6 +81,19 @@ class DirectDebits(Calls):
 
     async def close(self) -> None:
         """Nothing is kept open: the library connects anew for every call."""
+
+    async def kept_of(self, payout: str) -> tuple[str, dict[str, int]]:
+        """Payout -> its currency, and what was kept of each payment: minor units, below zero where it was given back.
+
+        Items are told to half a penny, and for six months only. Raises Refused, Unavailable.
+        """
+        currency = (await self._fetch(self._api.payouts.get, payout))["currency"]
+        kept: dict[str, Decimal] = {}
+        for item in await self._read(self._all, self._api.payout_items, {"payout": payout}):
+            payment = (item.get("links") or {}).get("payment")
+            if item["type"] == "gocardless_fee" and payment:
+                kept[payment] = kept.get(payment, Decimal()) - Decimal(item["amount"])
+        return currency, {payment: int(fee.quantize(Decimal(1), ROUND_HALF_UP)) for payment, fee in kept.items()}
 
     # -- PaymentGateway ----------------------------------------------------------------------------------------------
 

@@ -17,6 +17,7 @@ from integrations.gocardless.client import OUTCOMES, TELLING, DirectDebits, refu
 from models.ports import BadSignature, ReceivedEvent
 from models.rules.facts import (
     Fact,
+    FeesTaken,
     MandateChanged,
     PaymentCancelled,
     PaymentChargedBack,
@@ -144,6 +145,20 @@ class DirectDebitWebhooks:
             cause=known.failure,
         )
 
+    async def payout(self, event: Json, _action: str) -> Fact | None:
+        """A payout that was sent -> what was kept of its payments; None where nothing was."""
+        reference = event["links"]["payout"]
+        currency, kept = await self._debits.kept_of(reference)
+        if not kept:
+            return None
+        return FeesTaken(
+            provider=WHO,
+            reference=reference,
+            currency=currency,
+            fees=tuple(sorted(kept.items())),
+            occurred_at=_occurred_at(event),
+        )
+
     async def mandate(self, event: Json, _action: str) -> Fact | None:
         """An event of a mandate -> how it stands."""
         return await self._mandate(event["links"]["mandate"], event)
@@ -189,6 +204,7 @@ Translate = Callable[[DirectDebitWebhooks, Json, str], Awaitable[Fact | None]]
 TRANSLATE: dict[tuple[str, str], Translate] = {
     ("payments", "*"): DirectDebitWebhooks.payment,
     ("refunds", "*"): DirectDebitWebhooks.refund,
+    ("payouts", "paid"): DirectDebitWebhooks.payout,
     ("mandates", "*"): DirectDebitWebhooks.mandate,
     ("billing_requests", "fulfilled"): DirectDebitWebhooks.fulfilled,
 }

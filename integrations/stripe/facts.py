@@ -14,6 +14,7 @@ import structlog
 from integrations.stripe.reading import failure, refunded
 from models.rules.facts import (
     CheckoutCompleted,
+    FeesTaken,
     InvoiceLineSeen,
     InvoiceSeen,
     PaymentCancelled,
@@ -58,6 +59,22 @@ def payment(intent: Json, occurred_at: datetime) -> PaymentNews | None:
         external_id=intent["id"],
         occurred_at=occurred_at,
         cause=failure(intent) if fact is PaymentFailed else intent.get("cancellation_reason"),
+    )
+
+
+def fees(intent: Json, occurred_at: datetime) -> FeesTaken | None:
+    """A payment intent of ours, its charge's settlement expanded -> what was kept of it; None before it is settled."""
+    ours = (intent.get("metadata") or {}).get("payment_id")
+    charge = intent.get("latest_charge")
+    settlement = charge.get("balance_transaction") if isinstance(charge, dict) else None
+    if ours is None or not isinstance(settlement, dict) or not settlement["fee"]:
+        return None
+    return FeesTaken(
+        provider=WHO,
+        reference=settlement["id"],
+        currency=settlement["currency"].upper(),
+        fees=((intent["id"], settlement["fee"]),),
+        occurred_at=occurred_at,
     )
 
 

@@ -63,8 +63,10 @@ class StripeWebhooks:
     # -- one object each ---------------------------------------------------------------------------------------------
 
     async def payment(self, object_id: str, occurred_at: datetime) -> Sequence[Fact | None]:
-        """Payment intent -> what became of our payment."""
-        return [facts.payment(await self._account.intent(object_id), occurred_at)]
+        """Payment intent -> what became of our payment, and what Stripe kept of it."""
+        retrieve = self._account.v1.payment_intents.retrieve_async
+        intent = await self._account.fetch(retrieve, object_id, expand=["latest_charge.balance_transaction"])
+        return [facts.payment(intent, occurred_at), facts.fees(intent, occurred_at)]
 
     async def dispute(self, object_id: str, occurred_at: datetime) -> Sequence[Fact | None]:
         """Dispute whose money was withdrawn or given back -> what that makes of our payment (R12)."""

@@ -6,7 +6,17 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from models.actions import attendances, course_ends, invoices, mandates, payments, refunds, rosters, subscriptions
+from models.actions import (
+    attendances,
+    course_ends,
+    invoices,
+    ledger,
+    mandates,
+    payments,
+    refunds,
+    rosters,
+    subscriptions,
+)
 from models.actions.unit import unit
 from models.ports import ReceivedEvent
 from models.rules import facts
@@ -120,6 +130,7 @@ APPLIES: dict[type, Applies] = {
     facts.PaymentChargedBack: payments.payment_fact,
     facts.RefundFact: refunds.refund_fact,
     facts.MandateChanged: mandates.mandate_changed,
+    facts.FeesTaken: ledger.fees_taken,
     facts.CheckoutCompleted: subscriptions.checkout_completed,
     facts.SubscriptionSeen: subscriptions.subscription_seen,
     facts.InvoiceSeen: invoices.invoice_seen,

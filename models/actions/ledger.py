@@ -13,6 +13,7 @@ from tortoise.connection import get_connections
 
 from models.actions import positions
 from models.actions.unit import Unit, unit
+from models.rules.facts import FeesTaken
 from models.rules.ledger import (
     MOVEMENTS,
     RETURNING,
@@ -30,6 +31,7 @@ from models.tables.invoice import Invoice
 from models.tables.ledger import LedgerEntry
 from models.tables.payment import Payment, Refund
 
+PAGE = 2000
 _PAYMENT = f"""
 SELECT coalesce(b.number, 0) AS number, coalesce(b.allocated, 0) AS allocated, s.allocated AS wanted
 FROM ({positions.payments(positions.PAYMENT)}) s
@@ -93,7 +95,7 @@ async def refund_moved(work: Unit, payment: Payment, made: Refund, before: Refun
 async def _move(work: Unit, payment: Payment, moves: Sequence[Moved], *, refund: Refund | None = None) -> None:
     (stands,) = await _sql(_PAYMENT, payment.id)
     if not stands["number"]:
-        await _do(_OPEN_PAYMENT, payment.id, work.at)
+        await _do(_OPEN_PAYMENTS, [payment.id], work.at)
         return
     moves = with_purpose(moves, stands["allocated"], stands["wanted"])
     await _post(work, payment, moves, stands["number"], refund_id=refund.id if refund else None)
@@ -102,6 +104,23 @@ async def _move(work: Unit, payment: Payment, moves: Sequence[Moved], *, refund:
 async def _post(work: Unit, payment: Payment, moves: Iterable[Moved], number: int, **refund: UUID | None) -> None:
     about = {"user_id": payment.user_id, "payment_id": payment.id, **refund}
     await _write(_entries(work, moves, f"payment:{payment.id}:{number}", payment.currency, **about))
+
+
+async def fees_taken(fact: FeesTaken, *, acting: str, at: datetime) -> None:
+    """Write what a provider kept of payments of ours, in their currency; the same payout told twice is written once."""
+    async with unit(acting=acting, at=at) as work:
+        kept = dict(fact.fees)
+        known = Payment.filter(provider=fact.provider, reference__in=list(kept), currency=fact.currency)
+        found = await known.select_for_update().order_by("id")
+        await _do(_OPEN_PAYMENTS, [payment.id for payment in found], at)  # a fee must not be the first that is known
+        rows = []
+        for payment in found:
+            amount = kept[payment.reference or ""]
+            moved = Moved(Movement.FEE_TAKEN if amount > 0 else Movement.FEE_GIVEN_BACK, abs(amount))
+            key = f"fee:{payment.id}:{fact.reference}"
+            about = {"user_id": payment.user_id, "payment_id": payment.id}
+            rows += _entries(work, [moved] if amount else [], key, payment.currency, **about)
+        await _write(rows)
 
 
 # -- subscription invoices ---------------------------------------------------------------------------------------------
@@ -132,26 +151,27 @@ async def _spread(work: Unit, told: Mapping[UUID, Mirrored | None]) -> None:
 
 # -- what was there before the books -----------------------------------------------------------------------------------
 
-# an id in the order of time, as those made in Python
+# an id in the order of time, as those made in Python, a millisecond for each place
 _ID = (
-    "encode(substring(int8send((extract(epoch FROM clock_timestamp()) * 1000)::bigint) FROM 3)"
+    "encode(substring(int8send((extract(epoch FROM clock_timestamp()) * 1000)::bigint + v.place) FROM 3)"
     " || substring(uuid_send(gen_random_uuid()) FROM 7), 'hex')::uuid"
 )
 
 
 def _opening(about: str, rows: str, figures: dict[Movement, str]) -> str:
-    """INSERT what `rows` have that the books know nothing of; $1 is as in `rows`, $2 the business instant."""
+    """INSERT what `rows` have that the books know nothing of; $1 are their ids, $2 is the business instant."""
     name = about.removesuffix("_id")
     values = ", ".join(
-        f"('{each.value}', '{MOVEMENTS[each].debit.value}', '{MOVEMENTS[each].credit.value}', ({figure})::bigint)"
-        for each, figure in figures.items()
+        f"({place}, '{each.value}', '{accounts.debit.value}', '{accounts.credit.value}', ({figure})::bigint)"
+        for place, (each, figure) in enumerate(figures.items())
+        for accounts in [MOVEMENTS[each]]
     )
     return f"""
 INSERT INTO ledger_entry
   (id, created_at, updated_at, key, movement, debit, credit, amount, currency, at, user_id, {about})
 SELECT {_ID}, now(), now(), '{name}:' || s.id || ':opening:' || v.movement, v.movement, v.debit, v.credit, v.amount,
   s.currency, $2::timestamptz, s.user_id, s.id
-FROM ({rows}) s CROSS JOIN LATERAL (VALUES {values}) v(movement, debit, credit, amount)
+FROM ({rows}) s CROSS JOIN LATERAL (VALUES {values}) v(place, movement, debit, credit, amount)
 WHERE v.amount > 0 AND NOT EXISTS (SELECT 1 FROM ledger_entry e WHERE e.{about} = s.id)
 ON CONFLICT (key) DO NOTHING
 """  # noqa: S608  words of this file
@@ -173,31 +193,29 @@ _OF_INVOICES = {
     Movement.ALLOCATED: "s.allocated",
     Movement.FREED: "-s.allocated",
 }
-_OLD = "SELECT * FROM ({}) o WHERE o.created_at < $1::timestamptz"
-_OPEN_PAYMENT = _opening("payment_id", positions.payments(positions.PAYMENT), _OF_PAYMENTS)
-_OPEN_BOOKS = (
-    _opening("payment_id", _OLD.format(positions.payments(positions.ALL)), _OF_PAYMENTS),
-    _opening("invoice_id", _OLD.format(positions.invoices(positions.ALL)), _OF_INVOICES),
-)
+_OPEN_PAYMENTS = _opening("payment_id", positions.payments(positions.PAYMENTS), _OF_PAYMENTS)
+_OPEN_INVOICES = _opening("invoice_id", positions.invoices(positions.INVOICES), _OF_INVOICES)
 # rows as old as these were written before there were books; a later one without an entry is a break
 _SINCE = "SELECT coalesce(min(created_at), now()) AS since FROM ledger_entry"
-_UNOPENED = """
-SELECT 1 FROM payment p WHERE p.created_at < $1 AND NOT EXISTS (SELECT 1 FROM ledger_entry e WHERE e.payment_id = p.id)
-UNION ALL
-SELECT 1 FROM invoice i WHERE i.created_at < $1 AND NOT EXISTS (SELECT 1 FROM ledger_entry e WHERE e.invoice_id = i.id)
-LIMIT 1
+_UNKNOWN = """
+SELECT o.id FROM {table} o WHERE o.created_at < $1 AND o.id > $2
+  AND NOT EXISTS (SELECT 1 FROM ledger_entry e WHERE e.{table}_id = o.id)
+ORDER BY o.id LIMIT $3 FOR UPDATE
 """
 
 
-async def open_books(*, acting: str, at: datetime) -> None:
-    """Write down how payments and invoices of an earlier version stand, once, all in two statements."""
-    async with unit(acting=acting, at=at):
-        since = (await _sql(_SINCE))[0]["since"]
-        if not await _sql(_UNOPENED, since):
-            return
-        await _do("LOCK TABLE payment, refund, invoice IN SHARE MODE")  # one that moves meanwhile would be opened twice
-        for statement in _OPEN_BOOKS:
-            await _do(statement, since, at)
+async def open_books(*, acting: str, at: datetime, page: int = PAGE) -> None:
+    """Write down how payments and invoices of an earlier version stand, once, page by page."""
+    since = (await _sql(_SINCE))[0]["since"]
+    for table, statement in (("payment", _OPEN_PAYMENTS), ("invoice", _OPEN_INVOICES)):
+        last: UUID | None = UUID(int=0)
+        while last is not None:
+            async with unit(acting=acting, at=at):
+                found = await _sql(_UNKNOWN.format(table=table), since, last, page)
+                ids = [row["id"] for row in found]  # held, so that none of them moves meanwhile
+                if ids:
+                    await _do(statement, ids, at)
+            last = ids[-1] if ids else None
 
 
 async def _sql(statement: str, *values: Any) -> list[dict[str, Any]]:

@@ -30,10 +30,18 @@ _OF_USER = (
 ALL = Scope("true", "true", "true", "true", "true")
 USER = Scope("p.user_id = $1", "b.user_id = $1", "r.user_id = $1", "i.user_id = $1", _OF_USER)
 INVOICE = Scope("false", "false", "false", "i.id = $1", "e.invoice_id = $1")
+PAYMENTS = Scope(
+    "p.id = ANY($1::uuid[])",
+    "b.user_id IN (SELECT user_id FROM payment WHERE id = ANY($1::uuid[]) AND booking_id IS NOT NULL)",
+    "r.payment_id = ANY($1::uuid[])",
+    "false",
+    "e.payment_id = ANY($1::uuid[])",
+)
 INVOICES = Scope("false", "false", "false", "i.id = ANY($1::uuid[])", "e.invoice_id = ANY($1::uuid[])")
+# a booking and those it was moved from are one user's
 PAYMENT = Scope(
     "p.id = $1",
-    "b.user_id = (SELECT user_id FROM payment WHERE id = $1)",  # a booking and those it was moved from are one user's
+    "b.user_id = (SELECT user_id FROM payment WHERE id = $1 AND booking_id IS NOT NULL)",
     "r.payment_id = $1",
     "false",
     "e.payment_id = $1",

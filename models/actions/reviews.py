@@ -56,7 +56,8 @@ async def _held(review_item_id: UUID) -> tuple[ReviewItem, Payment | None]:
         raise Refusal(Code.NOT_FOUND, field=("reviewItemId",))
     await alone(f"coursepro:{asked.subject}")  # before the row, as an arrival does
     about_money = asked.kind is ReviewKind.REFUND_REVIEW
-    payment = await asking.locked(UUID(asked.subject)) if about_money else None
+    payment = await asking.known(Payment, asked.provider, ours=asked.subject, theirs="") if about_money else None
+    payment = await asking.locked(payment.id) if payment else None
     return await ReviewItem.filter(id=review_item_id).select_for_update().get(), payment
 
 

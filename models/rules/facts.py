@@ -91,6 +91,20 @@ class RefundFact:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class FeesTaken:
+    """What a provider kept of payments: (its id of the payment, minor units), below zero where it gave back.
+
+    `reference` is its id of the settlement or payout that says so.
+    """
+
+    provider: str
+    reference: str
+    currency: str
+    fees: tuple[tuple[str, int], ...]
+    occurred_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class MandateChanged:
     """A direct debit instruction changed, whoever changed it; `origin` is the provider's word for who (R11, R12)."""
 
@@ -257,6 +271,7 @@ Fact = (
     | PaymentCancelled
     | PaymentChargedBack
     | RefundFact
+    | FeesTaken
     | MandateChanged
     | CheckoutCompleted
     | SubscriptionSeen

@@ -26,6 +26,7 @@ from models.actions import (
 from models.actions.transaction import transaction
 from models.actions.unit import unit
 from models.rules.booking import Method
+from models.rules.facts import FeesTaken
 from models.rules.invoicing import Kind, Mark
 from models.rules.ledger import Movement
 from models.rules.lifecycle import Cause
@@ -214,7 +215,7 @@ async def test_money_of_an_ended_membership_is_held_until_somebody_decides() -> 
 
 async def test_a_package_pays_for_credits() -> None:
     user, offer = await a_member_with_card(), await a_package_offer(50_00)
-    ids = {"package_offer_id": offer.id, "user_id": user.id, "centre_id": (await a_centre()).id}
+    ids: dict[str, Any] = {"package_offer_id": offer.id, "user_id": user.id, "centre_id": (await a_centre()).id}
     package = await offers.buy_package(**ids, **BY_NOW)
     payment = await Payment.get(package_id=package.id)
     await settle(payment, Out.CONFIRMED)
@@ -235,6 +236,19 @@ async def test_a_package_pays_for_credits() -> None:
         (M.CHARGED_AGAIN, 50_00),
         (M.REFUND_FAILED, 20_00),
     ]
+
+
+async def test_what_a_provider_keeps_is_written_once_and_may_come_back() -> None:
+    fee = await a_fee(await a_membership())
+    await settle(fee, Out.CONFIRMED)
+    told: dict[str, Any] = {"provider": "GOCARDLESS", "currency": "GBP", "occurred_at": NOW}
+    for reference, kept in (("PO1", 55), ("PO1", 55), ("PO2", -55)):
+        await tell(FeesTaken(reference=reference, fees=((f"PM{fee.id}", kept), ("PM of others", 1)), **told))
+    await tell(FeesTaken(**{**told, "currency": "EUR"}, reference="PO3", fees=((f"PM{fee.id}", 1),)))
+    assert (await entries(fee))[4:] == [(M.FEE_TAKEN, 55), (M.FEE_GIVEN_BACK, 55)]
+    await tell(FeesTaken(reference="PO4", fees=((f"PM{fee.id}", 60),), **told))
+    (sums,) = (await money_proof.prove(("Payment", fee.id))).sums
+    assert (sums.fees, sums.equation) == (60, "35.00 = 35.00 + 0.00 + 0.00 + 0.00"), "a fee changes nothing of that"
 
 
 async def test_who_tells_the_same_at_once_moves_it_once() -> None:
@@ -326,8 +340,8 @@ async def test_a_tampered_invoice_is_found_stopped_repaired_and_shipped() -> Non
     async with refused(Code.MONEY_BREAK, "invoiceId"):
         await invoices.bill_off(invoice.id, acting=BY, at=END)
     await sql(paid, invoice.id, 50_00)
-    for each in (invoice, sound):
-        await invoices.bill_off(each.id, acting=BY, at=END)
+    for billed in (invoice, sound):
+        await invoices.bill_off(billed.id, acting=BY, at=END)
 
     shares = "UPDATE allocation_share SET amount = amount + $2 WHERE allocation_id IN (SELECT id FROM allocation"
     shares += " WHERE invoice_id = $1 AND current) AND position = 1"
@@ -452,7 +466,13 @@ async def test_what_was_there_before_the_books_is_opened_once() -> None:
     owed = await an_old(fee)
     moves_first = await an_old(fee)
     clinic = await a_subscriber()
-    period = {"period_start": NOW, "period_end": END, "currency": "GBP", "status": "PAID", "provider": "STRIPE"}
+    period: dict[str, Any] = {
+        "period_start": NOW,
+        "period_end": END,
+        "currency": "GBP",
+        "status": "PAID",
+        "provider": "STRIPE",
+    }
     invoice = await Invoice.create(
         external_id=a_name("in"), user_id=clinic.user.id, amount_paid=50_00, amount_refunded=20_00, **period
     )

@@ -15,6 +15,7 @@ from integrations.gocardless.client import DirectDebits
 from integrations.gocardless.webhook import DirectDebitWebhooks
 from models.ports import BadSignature, Collection, ReceivedEvent, Unavailable
 from models.rules.facts import (
+    FeesTaken,
     MandateChanged,
     PaymentCancelled,
     PaymentChargedBack,
@@ -188,6 +189,25 @@ async def test_what_becomes_of_a_payment(
     ]
 
 
+async def test_a_payout_tells_what_was_kept(
+    debits: DirectDebits, webhooks: DirectDebitWebhooks, sandbox: Sandbox, receiver: Receiver, order: Collection
+) -> None:
+    reference = (await debits.collect(order)).reference
+    sandbox.do("gocardless", "pay_out", payment=reference)
+    event = received(receiver, webhooks, "payouts.paid")
+    payout = await debits._fetch(debits._api.payouts.get, event.body["links"]["payout"])
+    assert payout["deducted_fees"] > 0
+    assert await webhooks.facts(event) == [
+        FeesTaken(
+            provider="GOCARDLESS",
+            reference=payout["id"],
+            currency="GBP",
+            fees=((reference, payout["deducted_fees"]),),
+            occurred_at=datetime.fromisoformat(event.body["created_at"]),
+        )
+    ]
+
+
 async def test_a_payment_that_only_waits_says_nothing(
     debits: DirectDebits, webhooks: DirectDebitWebhooks, receiver: Receiver, order: Collection
 ) -> None:
@@ -290,7 +310,7 @@ async def test_a_signed_request_names_its_mandate_and_our_user(
 
 
 @pytest.mark.parametrize(
-    "event_type", ["customers.created", "payouts.paid", "billing_requests.flow_created", "new.thing"]
+    "event_type", ["customers.created", "payouts.fx_rate_confirmed", "billing_requests.flow_created", "new.thing"]
 )
 async def test_events_nobody_cares_about(webhooks: DirectDebitWebhooks, sandbox: Sandbox, event_type: str) -> None:
     assert await webhooks.facts(ReceivedEvent("EV1", event_type, "X1", EVENT)) == []

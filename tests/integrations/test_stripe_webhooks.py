@@ -16,6 +16,7 @@ from integrations.stripe.webhook import BEGINNING, EXACTLY, StripeWebhooks
 from models.ports import BadSignature, Collection, ReceivedEvent, Unavailable
 from models.rules.facts import (
     CheckoutCompleted,
+    FeesTaken,
     InvoiceSeen,
     PaymentCancelled,
     PaymentChargedBack,
@@ -173,14 +174,19 @@ async def test_a_payment_that_succeeded(
     collected = await stripe_account.collect(order)
     (event,) = received(receiver, webhooks, "payment_intent.succeeded")
     assert event.object_id == collected.reference
-    assert await webhooks.facts(event) == [
-        PaymentSucceeded(
-            payment_reference=str(order.payment_id),
-            provider="STRIPE",
-            external_id=collected.reference,
-            occurred_at=datetime.fromtimestamp(event.body["created"], UTC),
-        )
-    ]
+    occurred_at = datetime.fromtimestamp(event.body["created"], UTC)
+    succeeded, kept = await webhooks.facts(event)
+    assert succeeded == PaymentSucceeded(
+        payment_reference=str(order.payment_id),
+        provider="STRIPE",
+        external_id=collected.reference,
+        occurred_at=occurred_at,
+    )
+    assert isinstance(kept, FeesTaken)
+    assert kept.reference.startswith("txn_")
+    ((payment, fee),) = kept.fees
+    assert (payment, kept.currency, kept.occurred_at) == (collected.reference, order.currency, occurred_at)
+    assert 0 < fee < order.amount
 
 
 async def test_a_late_failure_event_tells_the_latest_state(
@@ -195,7 +201,7 @@ async def test_a_late_failure_event_tells_the_latest_state(
 
     sandbox.do("stripe", "accept_card", payment_method=order.payment_method)
     await stripe_account.retry(failed.reference, f"{order.key}:2")
-    (fact,) = await webhooks.facts(event)
+    fact, _ = await webhooks.facts(event)
     assert isinstance(fact, PaymentSucceeded)
 
 

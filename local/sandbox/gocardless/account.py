@@ -20,6 +20,7 @@ PREFIXES = {
     "events": "EV",
     "mandates": "MD",
     "payments": "PM",
+    "payout_items": "PI",
     "payouts": "PO",
     "refunds": "RF",
 }

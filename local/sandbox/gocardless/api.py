@@ -75,6 +75,7 @@ LISTS: dict[str, dict[str, str]] = {
         "scheme": "scheme",
         "status": "status",
     },
+    "payout_items": {"payout": "links.payout"},
     "payouts": {"currency": "currency", "payout_type": "payout_type", "reference": "reference", "status": "status"},
     "refunds": {"mandate": "links.mandate", "payment": "links.payment"},
 }
@@ -190,6 +191,9 @@ class Site:
         return answer | {resource: [shown(resource, one) for one in answer[resource]]} | linked
 
     def _shown(self, resource: str, obj: Json) -> Json:
+        if resource == "payout_items":  # they have no id of their own
+            links = {name: value for name, value in obj["links"].items() if name != "payout"}
+            return {name: obj[name] for name in ("amount", "type", "taxes")} | {"links": links}
         return people.shown_mandate(self.account, obj) if resource == "mandates" else obj
 
     def _create(self, resource: str, body: Json, key: str | None) -> Json:

@@ -201,6 +201,9 @@ def _pay_out(account: Account, payment: Json) -> str:
         status="paid",
         tax_currency=payment["currency"],
     )
+    of = {"payment": payment["id"], "mandate": payment["links"]["mandate"], "payout": payout["id"]}
+    for kind, amount in (("payment_paid_out", payment["amount"]), ("gocardless_fee", -fee)):
+        account.make("payout_items", amount=f"{amount}.0", type=kind, links=of, taxes=[])
     account.tell("payouts", payout, "paid", "gocardless", "payout_paid")
     return str(payout["id"])
 

@@ -20,6 +20,7 @@ from models.actions.billing_policy import POLICY_ID
 from models.actions.vault import Vault
 from models.rules import booking, corrections, invoicing, lifecycle, pricing
 from models.rules import states as words
+from models.rules.ledger import MOVEMENTS, Movement
 from models.rules.timetable import ClassState
 from models.tables.audit import AuditEntry
 from models.tables.booking import Booking, BookingLine, WaitingPlace
@@ -137,6 +138,7 @@ async def ask(database_url: str) -> AsyncIterator[Asker]:
     )
     for (table,) in tables:
         await connection.execute(f"UPDATE {table} SET created_at = $1, updated_at = $1", NOON)
+    await entries(connection)
     await connection.close()
     reader = await Reader.open(database_url, whole_schema, "a key for cursors")
     yield Asker(reader, whole_schema)
@@ -331,6 +333,25 @@ async def invoices() -> None:
         proposal=corrections.Proposal.CREDIT_NOTE,
         change={"was": {"amount_refunded": 0}, "now": {"amount_refunded": 1000}},
     )  # fmt: skip
+
+
+async def entries(connection: asyncpg.Connection) -> None:
+    """Ann's fee charged and given back, and Ben's invoice; nobody can change when they were written."""
+    statement = (
+        "INSERT INTO ledger_entry (id, created_at, updated_at, key, movement, debit, credit, amount, currency, at,"
+        " user_id, payment_id, refund_id, invoice_id)"
+        " VALUES ($1, $2, $2, $3, $4, $5, $6, $7, 'GBP', $2, $8, $9, $10, $11)"
+    )
+    fee, refund, invoice = UUID(int=70), UUID(int=72), UUID(int=100)
+    for number, movement, amount, about in (
+        (106, Movement.CHARGED, 3500, (ANN, fee, None, None)),
+        (107, Movement.REFUNDED, 1000, (ANN, fee, refund, None)),
+        (108, Movement.RECEIVED, 10000, (BEN, None, None, invoice)),
+    ):
+        accounts = MOVEMENTS[movement]
+        await connection.execute(
+            statement, UUID(int=number), NOON, f"entry {number}", movement, *accounts, amount, *about
+        )
 
 
 async def operations() -> None:

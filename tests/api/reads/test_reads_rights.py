@@ -31,6 +31,7 @@ COUNTS: dict[str, tuple[int, int, int, int, int, int]] = {
     "payments": (1, 1, 1, 0, 1, 1),
     "invoices": (1, 1, 1, 0, 1, 0),
     "corrections": (1, 1, 1, 0, 1, 0),
+    "ledgerEntries": (3, 3, 0, 0, 0, 0),
     "jobs": (2, 1, 1, 1, 1, 1),
     "webhookEvents": (1, 0, 0, 0, 0, 0),
     "apiKeys": (1, 0, 0, 0, 0, 0),
@@ -60,6 +61,7 @@ ROWS_SEEN: dict[tuple[str, int], set[str]] = {
     ("InvoiceItem", 101): {"admin", "finance", "desk", "partner_money"},
     ("Allocation", 103): {"admin", "finance", "desk", "partner_money"},
     ("AllocationShare", 104): {"admin", "finance", "desk", "partner_money"},
+    ("LedgerEntry", 106): {"admin", "finance"},
     ("Shipment", 105): {"admin", "finance", "partner_money"},
     ("Correction", 106): {"admin", "finance", "desk", "partner_money"},
     ("Job", 110): set(ROLES),
@@ -182,3 +184,29 @@ async def test_how_far_the_integration_is_set_up_is_told_to_who_sets_it_up(ask: 
         }
         kept = {"passed": True, "evidence": ids}
         assert (await ask.data(runs, viewer))["probeRuns"]["nodes"] == [kept]
+
+
+async def test_the_books_are_proved_to_who_may_see_the_money(ask: Any) -> None:
+    query = "query($id: ID) { moneyProof(about: $id) { holds equation sums { charged { amount } } breaks { check } } }"
+    invoice, ann, fee = (
+        encode(*each) for each in (("Invoice", UUID(int=100)), ("User", UUID(int=1)), ("Payment", UUID(int=70)))
+    )
+    seen: dict[str | None, set[str]] = {
+        None: {"admin", "finance"},
+        invoice: {"admin", "finance"},
+        ann: {"admin", "finance", "member"},
+        fee: {"admin", "finance", "member"},
+        encode("Course", UUID(int=80)): set(),
+        encode("User", UUID(int=404)): set(),
+    }
+    for about, who in seen.items():
+        for role in ROLES:
+            data, errors = await ask.result(query, role, id=about)
+            assert (errors, data["moneyProof"] is not None) == ([], role in who), (about, role)
+    data, _ = await ask.result(query, "finance", id=invoice)
+    assert data["moneyProof"] == {
+        "holds": False,
+        "equation": "100.00 = 0.00 + 0.00 + 0.00 + 100.00 GBP",
+        "sums": [{"charged": {"amount": "100.00"}}],
+        "breaks": [{"check": "ALLOCATED"}],
+    }
