@@ -31,7 +31,7 @@ from models.actions.unit import hang
 from models.actions.vault import Vault
 from models.ports import Clock
 from models.tables.config import opened
-from workers.kinds import HANDLERS, RECURRING
+from workers.kinds import AT_START, HANDLERS, RECURRING
 from workers.runner import JOB_SECONDS, Runner
 from workers.work import Outside
 
@@ -175,6 +175,7 @@ async def main() -> None:
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     async with opened(settings.database_url):
         await jobs.ensure_recurring(RECURRING)
+        await jobs.hurry(AT_START)
         carrier = Carrier(redis)
         hang(carrier)
         runner = carrier.runner = Runner(

@@ -2,7 +2,7 @@
 
 from models.actions.unit import PUBLISH
 from models.rules.events import REACTIONS
-from workers.jobs import courses, invoices, memberships, news, packages, payments, people, probes
+from workers.jobs import courses, gaps, invoices, memberships, news, packages, payments, people, probes
 from workers.work import Handler
 
 HANDLERS: dict[str, Handler] = {
@@ -15,6 +15,7 @@ HANDLERS: dict[str, Handler] = {
     "courses.push_user": people.push_user,
     "courses.sync_users": people.sync_users,
     "inbox.apply": news.apply_webhook,
+    "inbox.catch_up": gaps.catch_up,
     "invoices.bill_off_due": invoices.bill_off_due,
     "invoices.respread": invoices.respread,
     PUBLISH: news.publish,
@@ -29,6 +30,7 @@ HANDLERS: dict[str, Handler] = {
     "payments.ask": payments.ask,
     "payments.cancel": payments.cancel,
     "payments.collect": payments.collect,
+    "payments.reconcile": gaps.reconcile,
     "payments.refund": payments.refund,
     "payments.retry": payments.retry,
     "practice.poll": invoices.read_practice,
@@ -39,13 +41,17 @@ HANDLERS: dict[str, Handler] = {
 
 RECURRING: dict[str, float] = {  # kind -> seconds between two runs
     "courses.lapse_offers": 30.0,
+    "inbox.catch_up": 3600.0,
     "invoices.bill_off_due": 5.0,
     "memberships.move_due": 60.0,
     "packages.expire": 60.0,
     "packages.grant_period": 60.0,
     "payments.ask": 15.0,
+    "payments.reconcile": 86_400.0,
     "practice.poll": 5.0,
 }
+
+AT_START = ("inbox.catch_up",)  # beside its hours: whenever a worker starts
 
 _asked_for = {kind for kinds in REACTIONS.values() for kind in kinds} | RECURRING.keys()
 if missing := _asked_for - HANDLERS.keys():
