@@ -1,5 +1,9 @@
 """What no webhook told: events that never came are taken in from the vendors' lists, and at night all is compared."""
 
+import hashlib
+import hmac
+import json
+from collections import Counter
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -207,6 +211,29 @@ async def test_a_worker_that_starts_catches_up_at_once(world: World) -> None:
         await Job.filter(key="inbox.catch_up").update(run_at=later, finished_at=finished)
         await jobs.hurry(AT_START)
         assert ((await Job.get(key="inbox.catch_up")).run_at is None) is hurried
+
+
+async def test_a_batch_of_250_with_one_bad_event_is_taken_in_but_for_that_one(world: World) -> None:
+    """No id, odd links, no time: each must not hold up the others."""
+    debit, _ = await world.a_debit()
+    world.sandbox.do("gocardless", "confirm_payment", payment=debit.reference)
+    (true,) = [
+        one
+        for one in world.sandbox.state_of("gocardless.events")
+        if one["links"].get("payment") == debit.reference and one["action"] == "confirmed"
+    ]
+    events: list[Any] = [{**true, "id": f"EVX{number}", "resource_type": "payouts"} for number in range(245)]
+    odd: list[Any] = [{**true, "id": "EVY1", "links": None}, {**true, "id": "EVY2", "links": {"payment": 7}}]
+    body = json.dumps({"events": [*events, {"action": "created"}, *odd, true, {**true, "id": "EVY3"}]}).encode()
+    secret = world.sandbox.credentials["gocardless"]["webhook_secret"].encode()
+    headers = {"Webhook-Signature": hmac.new(secret, body, hashlib.sha256).hexdigest()}
+    source = await world.registry.webhooks(Provider.GOCARDLESS)
+    stored = await inbound.receive(Provider.GOCARDLESS, source.verify(body, headers), at=NOW)
+    assert stored == len(events) + 4 == 249
+    await world.run("inbox.apply")
+    assert await status(debit) is P.CONFIRMED
+    states: Any = await InboxEvent.filter(event_id__startswith="EV").values_list("state", flat=True)
+    assert Counter(states) == {"IGNORED": 247, "APPLIED": 2}
 
 
 # -- every night ------------------------------------------------------------------------------------------------------
