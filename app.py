@@ -67,9 +67,10 @@ def build(settings: Settings) -> "Starlette":
     from integrations.coursepro_calls import routes as coursepro_routes
     from integrations.logs import log_as_json
     from integrations.registry import COURSE_CALLS, Registry
+    from integrations.together import Together
     from integrations.webhooks import routes as webhook_routes
     from models.actions.inbound import receive
-    from models.actions.settings import clock_offset
+    from models.actions.settings import clock_offset, refuse_blank
     from models.actions.unit import hang
     from models.actions.vault import Vault
     from models.ports import ReceivedEvent
@@ -99,6 +100,7 @@ def build(settings: Settings) -> "Starlette":
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
         async with AsyncExitStack() as until_the_end:
             await until_the_end.enter_async_context(opened(settings.database_url))
+            await refuse_blank(vault)
             reader = await Reader.open(settings.database_url, schema, settings.secret_key, documents.admit)
             until_the_end.push_async_callback(reader.close)
             app.state.gate = await Gate.open(settings.database_url, clock)
@@ -106,6 +108,8 @@ def build(settings: Settings) -> "Starlette":
             until_the_end.push_async_callback(registry.close)
             hang(bell)
             until_the_end.push_async_callback(bell.close)
+            app.state.accounts = Together(settings.redis_url)
+            until_the_end.push_async_callback(app.state.accounts.close)
             await bus.start()
             until_the_end.push_async_callback(bus.stop)
             if isinstance(clock, SandboxClock):
@@ -179,12 +183,18 @@ async def readyz(request: "Request") -> "Response":
     return JSONResponse(told, 200 if set(told.values()) == {"ok"} else 503)
 
 
-async def metrics(_request: "Request") -> "Response":
-    """What Prometheus collects."""
+async def metrics(request: "Request") -> "Response":
+    """What Prometheus collects: of this process, and of the providers' accounts while Redis answers."""
     from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+    from redis.exceptions import RedisError
     from starlette.responses import Response
 
-    return Response(generate_latest(), media_type=CONTENT_TYPE_LATEST)
+    told = generate_latest()
+    try:
+        told += (await request.app.state.accounts.told()).encode()
+    except (RedisError, OSError) as away:
+        told += f"# accounts are not known: {type(away).__name__}\n".encode()
+    return Response(told, media_type=CONTENT_TYPE_LATEST)
 
 
 def explorer() -> "ASGIApp":

@@ -11,6 +11,7 @@ from models.ports import (
     AccountingSystem,
     Clock,
     CourseSystem,
+    EventLog,
     MandateGateway,
     PaymentGateway,
     PracticeSystem,
@@ -42,6 +43,7 @@ class Ready:
     practice: PracticeSystem | None = None
     accounting: AccountingSystem | None = None
     webhooks: WebhookSource | None = None
+    event_log: EventLog | None = None
 
 
 @dataclass(slots=True)

@@ -37,6 +37,7 @@ from models.ports import (
     AccountingSystem,
     Clock,
     CourseSystem,
+    EventLog,
     MandateGateway,
     Notifier,
     PaymentGateway,
@@ -126,6 +127,10 @@ class Registry(Providers):
         """Who reads that provider's webhooks. Raises Refused."""
         return _there((await self._ready(provider)).webhooks, provider)
 
+    async def event_log(self, provider: Provider) -> EventLog:
+        """Who knows what that provider's webhooks should have told. Raises Refused."""
+        return _there((await self._ready(provider)).event_log, provider)
+
     async def notifier(self) -> Notifier | None:
         """Who reaches people; None where no mail server is set up."""
         return self._mail
@@ -186,7 +191,7 @@ def _stripe(given: Opening) -> Ready:
         given.secrets["api_key"], api_base=base, answer_seconds=given.answer_seconds, pace=given.pace
     )
     webhooks = StripeWebhooks(account, given.webhook_secrets, given.clock)
-    return Ready(account, payments=account, subscriptions=account, webhooks=webhooks)
+    return Ready(account, payments=account, subscriptions=account, webhooks=webhooks, event_log=webhooks)
 
 
 def _gocardless(given: Opening) -> Ready:
@@ -200,7 +205,7 @@ def _gocardless(given: Opening) -> Ready:
         pace=given.pace,
     )
     webhooks = DirectDebitWebhooks(debits, given.webhook_secrets)
-    return Ready(debits, payments=debits, mandates=debits, webhooks=webhooks)
+    return Ready(debits, payments=debits, mandates=debits, webhooks=webhooks, event_log=webhooks)
 
 
 def _coursepro(given: Opening) -> Ready:

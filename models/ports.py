@@ -12,6 +12,7 @@ Only what is Refused is an attempt of a job: who is away, or wants to be asked l
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime
+from enum import StrEnum
 from typing import Any, Protocol
 from uuid import UUID
 
@@ -127,11 +128,16 @@ class Collection:
 
 @dataclass(frozen=True, slots=True)
 class Collected:
-    """What the provider has of a collection: its reference, and its outcome where that is already certain."""
+    """What the provider has of a collection: its reference, and its outcome where that is already certain.
+
+    `amount` (minor units) and `currency` are for comparing; two that tell the same outcome are equal.
+    """
 
     reference: str
     outcome: PaymentOutcome | None
     failure: str | None = None
+    amount: int | None = field(default=None, compare=False)
+    currency: str | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,11 +158,13 @@ class RefundOrder:
 
 @dataclass(frozen=True, slots=True)
 class Refunded:
-    """What the provider has of a refund: its reference, and its outcome where that is already certain."""
+    """What the provider has of a refund, as of a collection."""
 
     reference: str
     outcome: RefundOutcome | None
     failure: str | None = None
+    amount: int | None = field(default=None, compare=False)
+    currency: str | None = field(default=None, compare=False)
 
 
 class PaymentGateway(Protocol):
@@ -465,6 +473,23 @@ class ReceivedEvent:
     body: dict[str, Any]
 
 
+@dataclass(frozen=True, slots=True)
+class EventPage:
+    """A page of a provider's own list of events: those somebody cares for, and the id to go on behind."""
+
+    events: Sequence[ReceivedEvent]
+    last: str | None
+
+
+class Thing(StrEnum):
+    """What is compared with its provider each night."""
+
+    PAYMENT = "PAYMENT"
+    REFUND = "REFUND"
+    MANDATE = "MANDATE"
+    SUBSCRIPTION = "SUBSCRIPTION"
+
+
 class WebhookSource(Protocol):
     """Reads one provider's webhooks."""
 
@@ -474,6 +499,21 @@ class WebhookSource(Protocol):
 
     async def facts(self, event: ReceivedEvent) -> list[Fact]:
         """An event -> what it means here, from the latest state of its object; empty where nobody cares."""
+        ...
+
+
+class EventLog(Protocol):
+    """Reads what one provider's webhooks should have told."""
+
+    def missed(self, since: datetime, after: str | None) -> AsyncIterator[EventPage]:
+        """The provider's list of events from an instant on, newest first, behind the event `after` where one is given.
+
+        Raises Refused, Unavailable.
+        """
+        ...
+
+    async def present(self, thing: Thing, reference: str) -> list[Fact]:
+        """How an object stands now, unasked; empty where that is not read here. Raises Refused, Unavailable."""
         ...
 
 
@@ -506,6 +546,10 @@ class Providers(Protocol):
 
     async def webhooks(self, provider: Provider) -> WebhookSource:
         """Who reads that provider's webhooks."""
+        ...
+
+    async def event_log(self, provider: Provider) -> EventLog:
+        """Who knows what that provider's webhooks should have told."""
         ...
 
     async def notifier(self) -> Notifier | None:

@@ -26,12 +26,12 @@ from integrations.clock import SandboxClock, SystemClock
 from integrations.logs import log_as_json
 from integrations.registry import Registry
 from models.actions import jobs
-from models.actions.settings import clock_offset
+from models.actions.settings import clock_offset, refuse_blank
 from models.actions.unit import hang
 from models.actions.vault import Vault
 from models.ports import Clock
 from models.tables.config import opened
-from workers.kinds import HANDLERS, RECURRING
+from workers.kinds import AT_START, HANDLERS, RECURRING
 from workers.runner import JOB_SECONDS, Runner
 from workers.work import Outside
 
@@ -174,7 +174,9 @@ async def main() -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     async with opened(settings.database_url):
+        await refuse_blank(vault)
         await jobs.ensure_recurring(RECURRING)
+        await jobs.hurry(AT_START)
         carrier = Carrier(redis)
         hang(carrier)
         runner = carrier.runner = Runner(

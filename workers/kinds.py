@@ -2,7 +2,7 @@
 
 from models.actions.unit import PUBLISH
 from models.rules.events import REACTIONS
-from workers.jobs import courses, drift, invoices, ledger, memberships, news, packages, payments, people, probes
+from workers.jobs import courses, drift, gaps, invoices, ledger, memberships, news, packages, payments, people, probes
 from workers.work import Handler
 
 HANDLERS: dict[str, Handler] = {
@@ -16,6 +16,7 @@ HANDLERS: dict[str, Handler] = {
     "courses.sync_users": people.sync_users,
     "drift.report": drift.report,
     "inbox.apply": news.apply_webhook,
+    "inbox.catch_up": gaps.catch_up,
     "invoices.bill_off_due": invoices.bill_off_due,
     "invoices.mirror": drift.mirror,
     "invoices.respread": invoices.respread,
@@ -34,6 +35,7 @@ HANDLERS: dict[str, Handler] = {
     "payments.cancel": payments.cancel,
     "payments.collect": payments.collect,
     "payments.raise_fees": payments.raise_fees,
+    "payments.reconcile": gaps.reconcile,
     "payments.refund": payments.refund,
     "payments.retry": payments.retry,
     "payments.retry_due": payments.retry_due,
@@ -45,6 +47,7 @@ HANDLERS: dict[str, Handler] = {
 
 RECURRING: dict[str, float] = {  # kind -> seconds between two runs
     "courses.lapse_offers": 30.0,
+    "inbox.catch_up": 3600.0,
     "invoices.bill_off_due": 5.0,
     "ledger.prove": 86_400.0,
     "memberships.move_due": 60.0,
@@ -53,8 +56,11 @@ RECURRING: dict[str, float] = {  # kind -> seconds between two runs
     "payments.ask": 15.0,
     "payments.raise_fees": 5.0,
     "payments.retry_due": 30.0,
+    "payments.reconcile": 86_400.0,
     "practice.poll": 5.0,
 }
+
+AT_START = ("inbox.catch_up",)  # beside its hours: whenever a worker starts
 
 _asked_for = {kind for kinds in REACTIONS.values() for kind in kinds} | RECURRING.keys()
 if missing := _asked_for - HANDLERS.keys():

@@ -1,7 +1,7 @@
 """GoCardless's API for one creditor: mandates by a hosted page, one-off payments on them, and their refunds."""
 
-from collections.abc import Mapping
-from datetime import date
+from collections.abc import AsyncIterator, Mapping
+from datetime import UTC, date, datetime
 from decimal import ROUND_HALF_UP, Decimal
 from uuid import UUID, uuid4
 
@@ -249,6 +249,11 @@ class DirectDebits(Calls):
         """Id -> the billing request as it is now."""
         return await self._fetch(self._api.billing_requests.get, reference)
 
+    def events(self, since: datetime, after: str | None) -> AsyncIterator[list[Json]]:
+        """Every event from an instant on, newest first, page by page; behind the event `after` where one is given."""
+        wanted = {"created_at[gte]": since.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")}
+        return self._pages(self._api.events, wanted, after)
+
     async def last_details(self, payment: str, outcome: PaymentOutcome | None) -> Json:
         """(payment, outcome) -> the details of the newest event that tells why; empty where none has to."""
         if outcome not in TELLING:
@@ -260,13 +265,14 @@ class DirectDebits(Calls):
 
 def collected(payment: Json, cause: str | None = None) -> Collected:
     """A payment -> what the port tells of it."""
-    return Collected(payment["id"], OUTCOMES.get(payment["status"]), cause)
+    return Collected(payment["id"], OUTCOMES.get(payment["status"]), cause, payment["amount"], payment["currency"])
 
 
 def refunded(refund: Json) -> Refunded:
     """A refund -> what the port tells of it; where it failed, its status says how."""
     outcome = REFUNDS.get(refund["status"])
-    return Refunded(refund["id"], outcome, refund["status"] if outcome is RefundOutcome.FAILED else None)
+    why = refund["status"] if outcome is RefundOutcome.FAILED else None
+    return Refunded(refund["id"], outcome, why, refund["amount"], refund["currency"])
 
 
 def _ordered(order: Collection, payment: Json) -> Json:

@@ -7,14 +7,14 @@ fetched and its status decides; the event's details explain it where they are ab
 import hashlib
 import hmac
 import json
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
 import structlog
 
 from integrations.gocardless.client import OUTCOMES, TELLING, DirectDebits, refunded
-from models.ports import BadSignature, ReceivedEvent
+from models.ports import BadSignature, EventPage, ReceivedEvent, Thing
 from models.rules.facts import (
     Fact,
     FeesTaken,
@@ -65,7 +65,7 @@ _log = structlog.get_logger(__name__)
 
 
 class DirectDebitWebhooks:
-    """WebhookSource of one GoCardless creditor."""
+    """WebhookSource and EventLog of one GoCardless creditor."""
 
     def __init__(self, debits: DirectDebits, secrets: Sequence[str]) -> None:
         """The client, the endpoint's secrets: the present one and, while it is changed, the one before."""
@@ -90,14 +90,26 @@ class DirectDebitWebhooks:
 
     async def facts(self, event: ReceivedEvent) -> list[Fact]:
         """A stored event -> what it means here. Raises Refused, Unavailable."""
-        kind, _, action = event.event_type.partition(".")
-        translate = TRANSLATE.get((kind, action)) or TRANSLATE.get((kind, "*"))
+        translate = _translator(event.event_type)
         if translate is None or event.object_id is None:
             return []
-        fact = await translate(self, event.body, action)
+        fact = await translate(self, event.body, event.event_type.partition(".")[2])
         if isinstance(fact, MandateChanged) and fact.replaced_by is not None:
             by = await self._mandate(fact.replaced_by, {**event.body, "details": {}})
             return [fact, by] if by is not None else [fact]
+        return [] if fact is None else [fact]
+
+    async def missed(self, since: datetime, after: str | None) -> AsyncIterator[EventPage]:
+        """The events from an instant on, newest first: those somebody cares for. Raises Refused, Unavailable."""
+        async for page in self._debits.events(since, after):
+            received = [one for one in map(_reduced, page) if one is not None and _translator(one.event_type)]
+            yield EventPage(received, page[-1]["id"] if page else None)
+
+    async def present(self, thing: Thing, reference: str) -> list[Fact]:
+        """A mandate as it stands now. Raises Refused, Unavailable."""
+        if thing is not Thing.MANDATE:
+            return []
+        fact = await self._mandate(reference, {"created_at": datetime.now(UTC).isoformat(), "links": {}})
         return [] if fact is None else [fact]
 
     async def payment(self, event: Json, action: str) -> Fact | None:
@@ -210,6 +222,11 @@ TRANSLATE: dict[tuple[str, str], Translate] = {
 }
 # Resource type -> the name its id has among the links.
 LINK = {"payments": "payment", "mandates": "mandate", "billing_requests": "billing_request", "refunds": "refund"}
+
+
+def _translator(event_type: str) -> Translate | None:
+    kind, _, action = event_type.partition(".")
+    return TRANSLATE.get((kind, action)) or TRANSLATE.get((kind, "*"))
 
 
 def _reduced(event: Any) -> ReceivedEvent | None:

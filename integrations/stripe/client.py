@@ -202,10 +202,15 @@ class StripeAccount:
 
     async def listed(self, first_page: Any) -> AsyncIterator[Json]:
         """(options -> a `list_async` call) -> every object of every page."""
+        async for page in self.pages(first_page):
+            for one in page:
+                yield one
+
+    async def pages(self, first_page: Any) -> AsyncIterator[list[Json]]:
+        """(options -> a `list_async` call) -> the objects page by page."""
         page = await self._asked(first_page({"max_network_retries": READ_RETRIES}), Effect.READ)
         while True:
-            for one in page.data:
-                yield plain(one)
+            yield [plain(one) for one in page.data]
             if not page.has_more:
                 return
             page = await self._asked(page.next_page_async(), Effect.READ)

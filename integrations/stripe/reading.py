@@ -54,14 +54,16 @@ def collected(intent: Json) -> Collected:
     """A payment intent -> what the port tells of it."""
     outcome = OUTCOMES.get(intent["status"])
     failed = outcome is PaymentOutcome.FAILED
-    return Collected(intent["id"], outcome, failure(intent) if failed else None)
+    why = failure(intent) if failed else None
+    return Collected(intent["id"], outcome, why, intent["amount"], intent["currency"].upper())
 
 
 def refunded(refund: Json) -> Refunded:
     """A refund -> what the port tells of it."""
     outcome = REFUNDS.get(refund["status"])
     failed = outcome is RefundOutcome.FAILED
-    return Refunded(refund["id"], outcome, (refund.get("failure_reason") or refund["status"]) if failed else None)
+    why = (refund.get("failure_reason") or refund["status"]) if failed else None
+    return Refunded(refund["id"], outcome, why, refund["amount"], refund["currency"].upper())
 
 
 def failure(intent: Json) -> str | None:

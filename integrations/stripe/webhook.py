@@ -6,7 +6,7 @@ their order, their version and their age do not matter.
 
 import json
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -15,7 +15,7 @@ import structlog
 
 from integrations.stripe import facts
 from integrations.stripe.client import MOST_ON_A_PAGE, StripeAccount
-from models.ports import BadSignature, Clock, ReceivedEvent, Refused
+from models.ports import BadSignature, Clock, EventPage, ReceivedEvent, Refused, Thing
 from models.rules.facts import Fact
 
 TOLERANCE_SECONDS = 300
@@ -26,7 +26,7 @@ _log = structlog.get_logger(__name__)
 
 
 class StripeWebhooks:
-    """WebhookSource of one Stripe account."""
+    """WebhookSource and EventLog of one Stripe account."""
 
     def __init__(self, account: StripeAccount, secrets: Sequence[str], clock: Clock) -> None:
         """The account, its endpoint's signing secrets (the present one and, while it is rolled, the one before)."""
@@ -59,6 +59,22 @@ class StripeWebhooks:
                 raise
             return []  # deleted since: a draft invoice, for one
         return [fact for fact in found if fact is not None]
+
+    async def missed(self, since: datetime, after: str | None) -> AsyncIterator[EventPage]:
+        """The list of events from an instant on, newest first: those somebody cares for; Stripe keeps thirty days.
+
+        Raises Refused, Unavailable.
+        """
+        wanted: Any = {"created": {"gte": int(since.timestamp())}, "limit": MOST_ON_A_PAGE}
+        wanted |= {"starting_after": after} if after else {}
+        async for page in self._account.pages(lambda options: self._account.v1.events.list_async(wanted, options)):
+            received = [_reduced(event) for event in page if _translator(event["type"])]
+            yield EventPage(received, page[-1]["id"] if page else None)
+
+    async def present(self, thing: Thing, reference: str) -> list[Fact]:
+        """A subscription as it stands now. Raises Refused, Unavailable."""
+        fact = await self._subscription(reference) if thing is Thing.SUBSCRIPTION else None
+        return [] if fact is None else [fact]
 
     # -- one object each ---------------------------------------------------------------------------------------------
 

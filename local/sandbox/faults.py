@@ -20,6 +20,7 @@ KINDS: dict[str, tuple[bool, int | None]] = {
     "500_after": (True, 500),
     "timeout": (False, None),
     "drop_answer": (True, None),
+    "409": (False, 409),
     "429": (False, 429),
     "html_502": (False, 502),
 }

@@ -24,6 +24,7 @@ from models.rules.facts import Fact
 from models.rules.refusals import Code, Refusal
 from models.rules.states import InboxState, Provider
 from models.tables.inbox import InboxEvent
+from models.tables.setting import ProviderSetting
 
 LONGEST_ID = 255
 
@@ -96,6 +97,15 @@ async def applied(row: InboxEvent, *, at: datetime, any_facts: bool) -> None:
     """Mark an event as done with."""
     state = InboxState.APPLIED if any_facts else InboxState.IGNORED
     await InboxEvent.filter(id=row.id).update(state=state, applied_at=at)
+
+
+async def told_until(provider: Provider) -> datetime | None:
+    """Until when a provider's events are known: when the newest came, else when it was set up; None while it is not."""
+    row = await ProviderSetting.get_or_none(provider=provider, enabled=True)
+    if row is None:
+        return None
+    newest = await InboxEvent.filter(provider=provider).order_by("-created_at").first()
+    return max(newest.created_at, row.created_at) if newest else row.created_at
 
 
 async def gave_up(provider: Provider, event_id: str) -> None:

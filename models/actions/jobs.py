@@ -5,7 +5,8 @@ PostgreSQL's `now()` decides leases and due times, so hosts with skewed clocks a
 
 import json
 import random
-from dataclasses import dataclass
+from collections.abc import Collection
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -125,8 +126,8 @@ async def answer(held: Lease, url: str) -> None:
     )
 
 
-async def remember(held: Held, payload: dict[str, Any]) -> None:
-    """Change what a recurring job knows, unless somebody else changed it meanwhile."""
+async def remember(held: Held, payload: dict[str, Any]) -> Held:
+    """Change what a recurring job knows, unless somebody else changed it meanwhile -> the hold that knows it."""
     await _sql(
         "WITH kept AS (UPDATE job SET payload = $3::jsonb WHERE id = $1 AND token = $2"
         f" AND payload - '{AWAY_SINCE}' = $4::jsonb"
@@ -136,6 +137,7 @@ async def remember(held: Held, payload: dict[str, Any]) -> None:
         json.dumps(payload),
         json.dumps(held.payload),
     )
+    return replace(held, payload=payload)
 
 
 async def finish(held: Lease, *, again_in: float | None = None) -> list[tuple[UUID, int]]:
@@ -220,6 +222,15 @@ async def ensure_recurring(kinds: dict[str, float]) -> None:
     """Write the rows of recurring jobs that do not exist yet."""
     for kind in kinds:
         await Job.get_or_create(key=kind, defaults={"kind": kind})
+
+
+async def hurry(kinds: Collection[str]) -> None:
+    """Have recurring jobs run now, those that did not in the last minute: a worker has just started."""
+    await _sql(
+        "WITH hurried AS (UPDATE job SET run_at = NULL WHERE key = ANY($1::text[]) AND state = 'READY'"
+        " AND (finished_at IS NULL OR finished_at < now() - interval '1 minute') RETURNING 1) SELECT * FROM hurried",
+        list(kinds),
+    )
 
 
 async def retry(job_id: UUID, *, acting: str, at: datetime) -> Job:

@@ -17,7 +17,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from models.actions.unit import unit
-from models.actions.vault import Vault, hint
+from models.actions.vault import SealBroken, Vault, hint
 from models.rules.addresses import check_address
 from models.rules.refusals import Code, Refusal
 from models.rules.states import Provider
@@ -48,6 +48,28 @@ USER_SYNC = "user_sync_enabled"
 
 # what the other side signs with: the old one stays valid beside the new one until the next change
 ROTATED = frozenset({"webhook_secret", "secret_token"})
+
+
+class BlankSecret(Exception):
+    """A stored secret is blank: whoever signs with nothing would be let in."""
+
+
+async def refuse_blank(vault: Vault) -> None:
+    """Look at the secrets of every provider that is switched on, before anything is served. Raises BlankSecret.
+
+    What another key sealed opens nothing, and is refused where it is used.
+    """
+    for row in await ProviderSetting.filter(enabled=True):
+        try:
+            secrets = vault.open(row.secrets)
+        except SealBroken:
+            continue
+        for name in sorted(NEEDED[row.provider][1] | secrets.keys()):
+            if not secrets.get(name, "").strip():
+                raise BlankSecret(
+                    f"The stored {name} of {row.provider} is blank. Switch the provider off in the database (enabled ="
+                    " false in its row of provider_setting), start, and call configureProvider."
+                )
 
 
 async def configure_provider(

@@ -6,15 +6,16 @@ The gateways here are the other side of the port: each behaves in one way a prov
 import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
-from datetime import date
+from datetime import date, timedelta
 
 import pytest
 
 from integrations.clock import SystemClock
 from integrations.registry import Registry
-from models.actions import asking, dunning, payments
+from models.actions import asking, dunning, payments, reviews
 from models.actions.vault import Vault
 from models.ports import (
+    CONFLICT,
     Collected,
     Collection,
     OutcomeUnknown,
@@ -25,11 +26,13 @@ from models.ports import (
     Unavailable,
 )
 from models.rules.lifecycle import Status
-from models.rules.states import JobState, PaymentOutcome, PaymentStatus, Provider
+from models.rules.refusals import Code
+from models.rules.states import JobState, PaymentOutcome, PaymentStatus, Provider, ReviewState
+from models.tables.coursepro import ReviewItem
 from models.tables.job import Job
 from models.tables.membership import Mandate, Membership
 from models.tables.payment import Payment
-from tests.build import BY, NOW, a_fee, a_membership, a_name, happening
+from tests.build import BY, NOW, a_fee, a_membership, a_name, happening, refused
 from workers.jobs import payments as handlers
 from workers.runner import Runner, Wakes
 from workers.work import Outside
@@ -55,6 +58,8 @@ class Gateway:
         how = self.answers.pop(0) if self.answers else "ok"
         if how == "refused":
             raise Refused("The mandate is not active", code="mandate_is_inactive")
+        if how == "another's":
+            raise Refused("The key stands for another payment", code=CONFLICT)
         if how == "unavailable":
             raise Unavailable("503", code="UNAVAILABLE")
         if how == "lost before":
@@ -79,6 +84,8 @@ class Gateway:
 
     async def status(self, reference: str) -> Collected:
         self.calls.append(f"status {reference}")
+        if self.answers[:1] == ["status unavailable"]:
+            raise Unavailable("503", code=self.answers.pop(0).upper())
         return Collected(reference, Out.FAILED, "refer_to_payer")
 
     async def retry(self, reference: str, key: str) -> Collected:
@@ -131,6 +138,20 @@ class Till:
         await Job.filter(id=job.id).update(run_at=None)
         await self.runner.run(job.id)
         return await Job.get(id=job.id)
+
+    async def ask(self, *, later: timedelta = timedelta()) -> Job:
+        """Let so much time pass for this payment alone, and run the janitor -> its row."""
+        row = await Payment.get(id=self.fee.id)
+        await Payment.filter(id=row.id).update(updated_at=row.updated_at - later)
+        others = Payment.filter(status__in=("SUBMITTED", "UNKNOWN")).exclude(id=row.id)
+        await others.update(updated_at=NOW.replace(year=2100))
+        job = await Job.create(kind="payments.ask", key=a_name("ask"))
+        await self.runner.run(job.id)
+        return await Job.get(id=job.id)
+
+    async def question(self) -> ReviewItem | None:
+        """What a person is asked about this payment now."""
+        return await ReviewItem.get_or_none(kind="OUTCOME_UNKNOWN", subject=str(self.fee.id), state="OPEN")
 
     async def now(self) -> tuple[PaymentStatus, str | None, str | None, int, int]:
         """(status, reference, failure, generation, attempts)"""
@@ -312,14 +333,98 @@ async def test_a_failed_fee_is_retried_under_its_reference(till: Till) -> None:
     assert sum(call.startswith("retry") for call in till.gateway.calls) == 1, "it is not failed any more"
 
 
+async def test_something_else_under_our_key_is_refused_loudly_and_left_to_a_person(till: Till) -> None:
+    """It is neither ours nor a failure: nobody knows whether the member paid."""
+    till.gateway.answers = ["another's"]
+    async with happening() as seen:
+        job = await till.run()
+    assert (job.state, job.error_code) == (JobState.DEAD, CONFLICT)
+    assert await till.now() == (P.UNKNOWN, None, CONFLICT, 1, 1)
+    assert seen.events == ["PaymentUpdated"]
+    assert (await Membership.get(id=till.membership.id)).status is Status.ACTIVE
+    question = await till.question()
+    assert question is not None
+    assert (question.user_id, question.evidence["of"], question.evidence["amount"], question.evidence["why"]) == (
+        till.membership.user_id,
+        "Payment",
+        35_00,
+        "the provider has something else under our name",
+    )
+
+
+# -- the janitor ------------------------------------------------------------------------------------------------------
+
+MINUTE, HOUR, DAY = timedelta(minutes=1), timedelta(hours=1), timedelta(days=1)
+
+
 async def test_news_that_never_came_is_asked_for(till: Till) -> None:
     await till.run()
-    assert till.fee.id not in [payment.id for payment, _ in await payments.to_ask_about()], "it has six hours"
-    await Payment.filter(id=till.fee.id).update(updated_at=NOW.replace(year=2025))
-    others = Payment.filter(status__in=("SUBMITTED", "UNKNOWN")).exclude(id=till.fee.id)
-    await others.update(updated_at=NOW.replace(year=2100))
-    job = await Job.create(kind="payments.ask", key=a_name("ask"))
-    await till.runner.run(job.id)
+    await till.ask()
+    assert (await till.now())[0] is P.SUBMITTED, "it has six hours"
+    till.gateway.answers = ["status unavailable"]
+    job = await till.ask(later=6 * HOUR)
+    assert (job.state, job.attempts, job.error_code) == (JobState.READY, 0, "STATUS UNAVAILABLE")
+    assert (await Payment.get(id=till.fee.id)).asks == 0, "it was not answered"
+    await till.ask()
     assert till.gateway.calls[-1] == f"status {reference(till)}"
     assert await till.now() == (P.FAILED, reference(till), "refer_to_payer", 1, 1)
     assert (await Membership.get(id=till.membership.id)).status is Status.SUSPENDED
+
+
+async def test_an_unknown_outcome_is_asked_about_for_six_days_and_then_by_a_person_once(till: Till) -> None:
+    """Five minutes, an hour, then daily for five days; it stays unknown, whatever the job that asked does meanwhile."""
+    till.gateway.answers = ["lost before", "look up refused", "look up refused"]
+    for _ in range(3):
+        await till.run()
+    await Job.filter(kind="payments.collect").update(state="DEAD")
+    for number, wait in enumerate([5 * MINUTE, HOUR, DAY, DAY, DAY, DAY, DAY]):
+        calls = len(till.gateway.calls)
+        await till.ask(later=wait - MINUTE)
+        assert len(till.gateway.calls) == calls, "not yet"
+        assert await till.question() is None
+        await till.ask(later=MINUTE)
+        assert till.gateway.calls[calls:] == ["look up"]
+        assert (await Payment.get(id=till.fee.id)).asks == number + 1
+    calls = len(till.gateway.calls)
+    await till.ask(later=30 * DAY)
+    assert len(till.gateway.calls) == calls
+    assert await till.now() == (P.UNKNOWN, None, "LOOK UP REFUSED", 1, 3)
+    question = await till.question()
+    assert question is not None
+    assert question.evidence["why"] == "the provider was asked 7 times"
+    await payments.settle(till.fee.id, Out.CONFIRMED, reference="PM-late", acting="webhook", at=NOW)
+    await question.refresh_from_db()
+    assert (question.state, question.answer) == (ReviewState.DROPPED, "payment CONFIRMED")
+
+
+async def test_the_janitor_finds_what_arrived(till: Till) -> None:
+    till.gateway.answers = ["lost after"]
+    await till.run()
+    await till.ask(later=5 * MINUTE)
+    assert await till.now() == (P.SUBMITTED, reference(till), None, 1, 1)
+    assert (await till.run()).state is JobState.DONE
+    assert till.gateway.calls == [collect(till), "look up"]
+
+
+@pytest.mark.parametrize(
+    ("answer", "status", "found"),
+    [("NOT_MADE", P.FAILED, None), ("MADE PM123", P.SUBMITTED, "PM123"), ("ASK_AGAIN", P.UNKNOWN, None)],
+)
+async def test_what_a_person_found_out(till: Till, answer: str, status: PaymentStatus, found: str | None) -> None:
+    till.gateway.answers = ["another's"]
+    await till.run()
+    question = await till.question()
+    assert question is not None
+    async with refused(Code.INVALID_INPUT, "answer"):
+        await reviews.settle_review(question.id, answer="I think it worked", acting=BY, at=NOW)
+    settled = await reviews.settle_review(question.id, answer=answer, acting=BY, at=NOW)
+    assert (settled.state, settled.answer) == (ReviewState.SETTLED, answer)
+    assert (await till.now())[:2] == (status, found)
+    if status is P.UNKNOWN:
+        await till.ask(later=5 * MINUTE)
+        assert till.gateway.calls[-1] == "look up"
+    if status is P.FAILED:
+        await payments.retry_payment(till.fee.id, acting=BY, at=NOW)
+        await Job.filter(kind="payments.collect", state="DEAD").update(state="DONE")
+        await till.run()
+        assert till.gateway.calls == [collect(till), "look up", collect(till)], "the same key, after a look"

@@ -21,9 +21,11 @@ from local.process import Running
 from local.servers import wait_until_ready
 from local.state import free_ports
 from local.valkey import Valkey
+from models.actions.vault import Vault
 from models.rules.states import JobState
 from models.tables.job import Job
 from models.tables.row import new_id
+from models.tables.setting import ProviderSetting
 from tests.build import NOW, a_name, sql
 
 pytestmark = pytest.mark.usefixtures("database")
@@ -187,6 +189,21 @@ async def test_while_redis_is_away_jobs_run_straight_and_afterwards_through_arq_
 
 async def _has_worker(client: "redis.asyncio.Redis") -> bool:
     return bool(await client.keys("dueflow:health:*"))
+
+
+async def test_a_blank_secret_refuses_to_start(worker: Starts, secret_key: str) -> None:
+    """Whoever signs with nothing would be let in; while the provider is switched off it does no harm."""
+    secrets = Vault(secret_key).seal({"access_token": "t", "webhook_secret": "  "})
+    row = await ProviderSetting.create(provider="GOCARDLESS", settings={}, secrets=secrets)
+    one = worker()
+    await until(lambda: one.process.poll() is not None, 20)
+    assert one.process.returncode == 1
+    assert "The stored webhook_secret of GOCARDLESS is blank. Switch the provider off" in one.said()
+    await ProviderSetting.filter(id=row.id).update(enabled=False)
+    other = worker()
+    await other.runs()
+    await other.stopped()
+    await row.delete()
 
 
 async def test_a_worker_that_is_asked_to_stop_puts_its_job_back(worker: Starts) -> None:

@@ -33,6 +33,11 @@ PATTERNS = [
     for (method, path), entry in sorted(ROUTES.items(), key=lambda route: "{" in route[0][1])
 ]
 FAULTS: dict[int, Json] = {
+    409: {
+        "type": "invalid_request_error",
+        "code": "idempotency_key_in_use",
+        "message": "There is currently another in-progress request using this idempotency key.",
+    },
     429: {
         "type": "invalid_request_error",
         "code": "rate_limit",
