@@ -583,7 +583,7 @@ class AdvanceClockInput:
 class ReportDriftInput:
     """See `drift_report.report_drift`."""
 
-    providers: list[Provider] | None = ask("STRIPE, NOOKAL or XERO; all three, if left out.")
+    providers: list[Provider] = need("Any of STRIPE, NOOKAL and XERO.")
     since: date | None = ask("Only invoices of a period that ended on this day or later.")
 
 

@@ -120,8 +120,9 @@ _token: str | None = strawberry.field(
 )
 
 
-_repairs: list[DriftRepair] = strawberry.field(
-    description="What is done about each, in their order; empty where it was refused.", graphql_type=list[DriftRepair]
+_repairs: list[DriftRepair] | None = strawberry.field(
+    description="What is done about each, in their order; null where it was refused.",
+    graphql_type=list[DriftRepair] | None,
 )
 
 

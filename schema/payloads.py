@@ -36,7 +36,7 @@ class Answer:
     job_id: UUID | None = None
     token: str | None = None
     quote: Any = None
-    repairs: list[Any] = field(default_factory=list)
+    repairs: list[Any] | None = None
     user_errors: list[UserError] = field(default_factory=list)
 
 

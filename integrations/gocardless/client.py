@@ -89,7 +89,7 @@ class DirectDebits(Calls):
         """
         currency = (await self._fetch(self._api.payouts.get, payout))["currency"]
         kept: dict[str, Decimal] = {}
-        for item in await self._read(self._all, self._api.payout_items, {"payout": payout}):
+        for item in await self._all(self._api.payout_items, {"payout": payout}):
             payment = (item.get("links") or {}).get("payment")
             if item["type"] == "gocardless_fee" and payment:
                 kept[payment] = kept.get(payment, Decimal()) - Decimal(item["amount"])

@@ -29,7 +29,6 @@ async def attendances_seen(facts: Sequence[AttendanceSeen], *, acting: str, at: 
     changed: defaultdict[UUID, set[datetime]] = defaultdict(set)
     async with unit(acting=acting, at=at) as work:
         differed = [await _mirror(work, fact, changed) for fact in facts]
-        await allocations.reallocate_around(work, changed)
         await corrections.classes_changed(work, changed)
     return sum(differed)
 
@@ -52,9 +51,7 @@ async def mark_attendance(attendance_id: UUID, mark: Mark, *, acting: str, at: d
             before, seat.mark = seat.mark, mark
             await seat.save(update_fields=["mark"])
             work.audit("mark_attendance", seat, before={"mark": before}, after={"mark": mark})
-            changed = {seat.user_id: [session.starts_at]}
-            await allocations.reallocate_around(work, changed)
-            await corrections.classes_changed(work, changed)
+            await corrections.classes_changed(work, {seat.user_id: [session.starts_at]})
     return seat
 
 

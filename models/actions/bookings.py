@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from datetime import datetime
 from uuid import UUID
 
-from models.actions import waiting
+from models.actions import corrections, waiting
 from models.actions.charges import raise_payment
 from models.actions.quotes import Held, Quoted, agreed, hold
 from models.actions.returns import repay
@@ -158,6 +158,8 @@ async def book(
         if line.settled_by is SettledBy.CREDIT
     )
     await _seat(booking, (line.session_id for line in quote.lines if line.state is ClassState.FUTURE))
+    if held.course.class_type_id is not None:  # an invoice may pay for such classes
+        await corrections.seats_changed(work, booking_id=booking.id)
     work.audit(
         "move_booking" if moved_from else "book_course",
         booking,

@@ -3,7 +3,7 @@
 from datetime import datetime, timedelta
 from uuid import UUID
 
-from models.actions import bookings, ledger, waiting
+from models.actions import bookings, corrections, ledger, waiting
 from models.actions.returns import PAID, as_kept, give_back, kept, money_given_back, repay
 from models.actions.transaction import repeated
 from models.actions.unit import Unit, unit
@@ -38,6 +38,7 @@ async def end(work: Unit, booking: Booking, status: BookingStatus, given: return
     await give_back(work, booking, given, reason=status)
     to_come = Attendance.filter(booking_id=booking.id, class_session__starts_at__gt=work.at)
     await to_come.update(mark=Mark.CANCELLED)
+    await corrections.seats_changed(work, booking_id=booking.id)
     after = {"status": status, "credits": given.credits, "money": given.money}
     work.audit("release_booking", booking, before={"status": before}, after=after, because=given.because)
     work.emit(BookingReleased(booking_id=booking.id, user_id=booking.user_id))
@@ -111,6 +112,7 @@ async def delete_class_session(class_session_id: UUID, *, acting: str, at: datet
         session.deleted_at = at
         await session.save(update_fields=["deleted_at"])
         await Attendance.filter(class_session_id=session.id).exclude(mark=Mark.ATTENDED).update(mark=Mark.CANCELLED)
+        await corrections.seats_changed(work, class_session_id=session.id)
         work.audit("delete_class_session", session, after={"deleted_at": at})
         lines = BookingLine.filter(
             class_session_id=session.id,

@@ -1,5 +1,6 @@
 """What changed after an invoice was billed off: kept as a question with a proposal, applied by a person alone."""
 
+from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
@@ -18,6 +19,7 @@ from models.rules.invoicing import Matching, allocate, net_paid
 from models.rules.refusals import Code, Refusal
 from models.rules.spreading import Ruling, Seat, spread
 from models.rules.states import InvoiceStatus, Provider, ShipmentState
+from models.tables.course import Attendance
 from models.tables.invoice import Correction, Invoice, InvoiceItem, Shipment
 
 _OF_FIGURES = (CorrectionCause.PAYMENT_LOST, CorrectionCause.REFUNDED, CorrectionCause.INVOICE_CHANGED)
@@ -62,8 +64,18 @@ async def _figures(invoice: Invoice) -> Figures:
     )
 
 
+async def seats_changed(work: Unit, **which: Any) -> None:
+    """Attendances by their columns, just written -> the invoices that may pay for them follow, billed off or not."""
+    rows = Attendance.filter(**which, class_session__class_type_id__isnull=False)
+    changed: defaultdict[UUID, set[datetime]] = defaultdict(set)
+    for user_id, starts_at in await rows.values_list("user_id", "class_session__starts_at"):
+        changed[user_id].add(starts_at)
+    await classes_changed(work, changed)
+
+
 async def classes_changed(work: Unit, changed: Mapping[UUID, Collection[datetime]]) -> None:
-    """(people -> when the classes they changed at start) -> what that changes at invoices billed off, kept."""
+    """(people -> when the classes they changed at start) -> unbilled invoices spread anew, billed ones asked about."""
+    await allocations.reallocate_around(work, changed)
     ids = await claimants.around(changed, billed=True)
     if not ids:
         return

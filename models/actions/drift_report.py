@@ -43,9 +43,7 @@ FIRST = UUID(int=0)
 BEGINNING = date(1970, 1, 1)
 
 
-async def report_drift(
-    providers: Sequence[Provider] = COMPARED, since: date | None = None, *, acting: str, at: datetime
-) -> Job:
+async def report_drift(providers: Sequence[Provider], since: date | None = None, *, acting: str, at: datetime) -> Job:
     """Have invoices compared with what stands elsewhere; `since` leaves out periods that ended before that day.
 
     What differs is kept as drift whose cause is `report:<id of the job>`. Raises Refusal INVALID_INPUT.

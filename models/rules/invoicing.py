@@ -197,14 +197,6 @@ def net_paid(amount_paid: int, refunded: int) -> int:
     return amount_paid - refunded
 
 
-def first_claim(claims: Iterable[Claim]) -> Claim:
-    """The invoice that pays for an attendance several could: earliest period end, narrower type, older subscription.
-
-    ValueError when there is none. Source: R91
-    """
-    return min(claims, key=lambda c: (c.period_end, c.class_types_covered, c.subscribed_at, c.invoice_id))
-
-
 def billable(period_end: datetime, grace: timedelta, at: datetime) -> bool:
     """(end of the period, time allowed for late marks, now) -> whether the invoice may be billed off. Source: R89."""
     return at >= period_end + grace

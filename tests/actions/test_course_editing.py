@@ -269,5 +269,5 @@ async def test_invoices_follow_a_mark_in_the_same_transaction() -> None:
     await type(invoice).filter(id=invoice.id).update(billed_off_at=billed)
     async with happening() as seen:
         await mark(seat, Mark.DNA, at=billed)
-    assert (seen.events, seen.verbs) == ([], ["mark_attendance"])
+    assert (seen.events, seen.verbs) == (["CorrectionOpened"], ["mark_attendance", "open_correction"])
     assert await spread(invoice) == [50_00, 50_00]

@@ -232,7 +232,7 @@ async def _holdings(world: World, user_id: UUID, centre: UUID) -> None:
 
 
 async def _put_aside(world: World, billed: UUID) -> None:
-    """A seat whose invoice a person chose, two corrections of another invoice, and something that differs elsewhere."""
+    """A seat whose invoice a person chose, two corrections, and what is otherwise elsewhere."""
     chosen = await Attendance.create(
         class_session_id=uuid_of(world, "session of the seat"), user_id=uuid_of(world, "newcomer"),
         source=AttendanceSource.DUEFLOW, paid_by_id=uuid_of(world, "running invoice"),
@@ -423,7 +423,7 @@ EXAMPLES: dict[str, tuple[Callable[[dict[str, str]], Words], dict[str, Any] | No
         {"status": "AWAITING_PAYMENT", "method": "PAYMENT", "credits": 0},
         "payments.collect",
     ),
-    "chooseInvoice": (_of(attendanceId="chosen seat"), {"mark": "BOOKED", "chosenInvoice": None}, None),
+    "chooseInvoice": (_of(attendanceId="chosen seat"), {"mark": "BOOKED"}, None),
     "createPackageOffer": (
         lambda ids: {
             "name": "Five classes",

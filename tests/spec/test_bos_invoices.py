@@ -1,5 +1,6 @@
 """Subscription invoices over the classes they pay for, as the document on the membership lifecycle reads."""
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
 from zoneinfo import ZoneInfo
@@ -20,12 +21,12 @@ from models.rules.invoicing import (
     allocate,
     billable,
     check_bill_off,
-    first_claim,
     hold_reason,
     matching_classes,
     net_paid,
 )
 from models.rules.refusals import Code, Refusal
+from models.rules.spreading import Claimant, OverlapRule, Seat, taken_by
 
 CYCLING, YOGA = UUID(int=1), UUID(int=2)
 MONDAY = datetime(2025, 6, 2, tzinfo=UTC)
@@ -239,9 +240,34 @@ def test_an_attendance_two_memberships_cover_is_billed_once() -> None:
     broad = Claim(UUID(int=2), WEEK.end, 5, MONDAY)
     narrow_and_young = Claim(UUID(int=3), WEEK.end, 1, MONDAY)
     narrow_and_old = Claim(UUID(int=4), WEEK.end, 1, MONDAY - timedelta(days=1))
-    assert first_claim([ends_later, broad]) is broad
-    assert first_claim([broad, narrow_and_young]) is narrow_and_young
-    assert first_claim([narrow_and_young, narrow_and_old, broad, ends_later]) is narrow_and_old
+    cases = [
+        ([ends_later], ends_later, OverlapRule.ONLY_CLAIM),
+        ([ends_later, broad], broad, OverlapRule.EARLIER_PERIOD_END),
+        ([broad, narrow_and_young], narrow_and_young, OverlapRule.NARROWER_TYPE),
+        ([narrow_and_young, narrow_and_old, broad, ends_later], narrow_and_old, OverlapRule.OLDER_SUBSCRIPTION),
+        ([narrow_and_old, replace(narrow_and_old, invoice_id=UUID(int=9))], narrow_and_old, OverlapRule.FIRST_KNOWN),
+    ]
+    for claims, pays, by in cases:
+        assert taken_by(seat(), map(claimant, claims)) == (pays.invoice_id, by)
+    chosen = seat(chosen=ends_later.invoice_id)
+    assert taken_by(chosen, map(claimant, [broad, ends_later])) == (ends_later.invoice_id, OverlapRule.CHOSEN)
+    assert taken_by(chosen, [claimant(broad), replace(claimant(ends_later), payable=False)]) == (
+        broad.invoice_id,
+        OverlapRule.ONLY_CLAIM,
+    ), "a choice that cannot pay has no effect"
+    billed = seat(billed_by=UUID(int=7))
+    assert taken_by(billed, map(claimant, [broad])) == (UUID(int=7), OverlapRule.BILLED_OFF)
+
+
+CLIENT = UUID(int=50)
+
+
+def seat(chosen: UUID | None = None, billed_by: UUID | None = None) -> Seat:
+    return Seat(CLIENT, attendance(1), chosen, billed_by)
+
+
+def claimant(claim: Claim) -> Claimant:
+    return Claimant(claim, CLIENT, Period(WEEK.start, claim.period_end), (Coverage(CYCLING),))
 
 
 def test_a_period_ends_after_it_starts() -> None:

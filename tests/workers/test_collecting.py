@@ -424,7 +424,7 @@ async def test_what_a_person_found_out(till: Till, answer: str, status: PaymentS
         await till.ask(later=5 * MINUTE)
         assert till.gateway.calls[-1] == "look up"
     if status is P.FAILED:
-        await payments.retry_payment(till.fee.id, acting=BY, at=NOW)
+        await dunning.retry_payment(till.fee.id, acting=BY, at=NOW)
         await Job.filter(kind="payments.collect", state="DEAD").update(state="DONE")
         await till.run()
         assert till.gateway.calls == [collect(till), "look up", collect(till)], "the same key, after a look"
