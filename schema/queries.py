@@ -79,6 +79,8 @@ class Query:
     package_offers = listed("PackageOffer", "Packs of credits on sale.")
     invoice = found("Invoice", "A subscription invoice.")
     invoices = listed("Invoice", "Subscription invoices.")
+    card_subscription = found("CardSubscription", "A card subscription.")
+    card_subscriptions = listed("CardSubscription", "Card subscriptions, those of unmanaged products among them.")
     payment = found("Payment", "A payment.")
     payments = listed("Payment", "Payments.")
     mandates = listed("Mandate", "Direct debit instructions.")

@@ -2,7 +2,7 @@
 
 from models.actions.unit import PUBLISH
 from models.rules.events import REACTIONS
-from workers.jobs import courses, invoices, memberships, news, packages, payments, people, probes
+from workers.jobs import courses, invoices, memberships, news, packages, payments, people, practice, probes
 from workers.work import Handler
 
 HANDLERS: dict[str, Handler] = {
@@ -20,6 +20,7 @@ HANDLERS: dict[str, Handler] = {
     PUBLISH: news.publish,
     "memberships.move_due": memberships.move_due,
     "mandates.start": memberships.start_mandate,
+    "mirror.read": news.read_mirrored,
     "notifications.claim_record": news.claim_record,
     "notifications.payment_failed": news.payment_failed,
     "notifications.place_offered": news.place_offered,
@@ -31,9 +32,14 @@ HANDLERS: dict[str, Handler] = {
     "payments.collect": payments.collect,
     "payments.refund": payments.refund,
     "payments.retry": payments.retry,
-    "practice.poll": invoices.read_practice,
+    "practice.check_classes": practice.check_classes,
+    "practice.find_patient": practice.find_patient,
+    "practice.poll": practice.read_classes,
+    "practice.poll_patients": practice.read_patients,
+    "practice.read_patient": practice.read_patient,
     "practice.ship_invoice": invoices.ship_to_practice,
     "sandbox.move_clock": news.move_clock,
+    "subscriptions.adopt": memberships.adopt,
     "subscriptions.payment_link": memberships.payment_link,
 }
 
@@ -44,7 +50,9 @@ RECURRING: dict[str, float] = {  # kind -> seconds between two runs
     "packages.expire": 60.0,
     "packages.grant_period": 60.0,
     "payments.ask": 15.0,
+    "practice.check_classes": 3600.0,
     "practice.poll": 5.0,
+    "practice.poll_patients": 30.0,
 }
 
 _asked_for = {kind for kinds in REACTIONS.values() for kind in kinds} | RECURRING.keys()

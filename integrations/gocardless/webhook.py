@@ -18,6 +18,7 @@ from models.ports import BadSignature, ReceivedEvent
 from models.rules.facts import (
     Fact,
     MandateChanged,
+    Mirrored,
     PaymentCancelled,
     PaymentChargedBack,
     PaymentFailed,
@@ -91,6 +92,10 @@ class DirectDebitWebhooks:
             return []
         fact = await translate(self, event.body, action)
         return [] if fact is None else [fact]
+
+    async def read(self, _kind: Mirrored, _external_id: str) -> list[Fact]:
+        """Nothing of GoCardless is mirrored."""
+        return []
 
     async def payment(self, event: Json, action: str) -> Fact | None:
         """An event of a payment -> what became of it; None while it only waits."""

@@ -5,7 +5,7 @@ subscription stands under `parent` today and at the top of older invoices; price
 """
 
 from collections.abc import Iterable, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import Any, TypeVar
 
@@ -16,6 +16,8 @@ from models.rules.facts import (
     CheckoutCompleted,
     InvoiceLineSeen,
     InvoiceSeen,
+    Mirrored,
+    ObjectTouched,
     PaymentCancelled,
     PaymentChargedBack,
     PaymentFailed,
@@ -30,6 +32,7 @@ from models.rules.states import InvoiceStatus, Provider, SubscriptionStatus
 Json = dict[str, Any]
 Word = TypeVar("Word", bound=StrEnum)
 WHO = Provider.STRIPE.value
+AN_INSTANT = timedelta(seconds=1)
 
 PaymentNews = PaymentSubmitted | PaymentSucceeded | PaymentFailed | PaymentCancelled
 
@@ -41,6 +44,11 @@ PAYMENTS: dict[str, type[PaymentNews]] = {
     "requires_payment_method": PaymentFailed,
     "canceled": PaymentCancelled,
 }
+
+# Fields of an invoice that say there are credit notes to it.
+NOTED = ("pre_payment_credit_notes_amount", "post_payment_credit_notes_amount")
+# States of a dispute in which the bank has the money; an inquiry (warning_...) moves none, and a won one gave it back.
+WITHDRAWN = frozenset({"needs_response", "under_review", "lost"})
 
 _log = structlog.get_logger(__name__)
 
@@ -141,12 +149,19 @@ def subscription(
     )
 
 
-def invoice(whole: Json, lines: Sequence[Json], amount_refunded: int, seen_at: datetime) -> InvoiceSeen | None:
-    """An invoice, all its lines and what was paid back of it -> how it stands; None for a state unknown here."""
+def invoice(
+    whole: Json, lines: Sequence[Json], amount_refunded: int, seen_at: datetime, *, noted: int = 0
+) -> InvoiceSeen | None:
+    """An invoice, all its lines and what was paid back of it -> how it stands; None for a state unknown here.
+
+    `noted` is what credit notes gave to the customer's balance.
+    """
     status = _word(InvoiceStatus, whole.get("status"))
     customer = reference(whole.get("customer"))
     if status is None or customer is None:
         return None
+    credit_before, credit_after = _credit(whole.get("starting_balance")), _credit(whole.get("ending_balance"))
+    finalised = whole.get("ending_balance") is not None
     return InvoiceSeen(
         provider=WHO,
         external_id=whole["id"],
@@ -157,7 +172,11 @@ def invoice(whole: Json, lines: Sequence[Json], amount_refunded: int, seen_at: d
         currency=whole["currency"].upper(),
         total=whole["total"],
         amount_paid=whole["amount_paid"],
-        amount_refunded=amount_refunded,
+        amount_refunded=min(amount_refunded, whole["amount_paid"]),
+        tax=sum(one["amount"] for one in whole.get("total_taxes") or whole.get("total_tax_amounts") or ()),
+        discount=sum(one["amount"] for one in whole.get("total_discount_amounts") or ()),
+        credit_used=max(credit_before - credit_after, 0) if finalised else 0,
+        credited=(max(credit_after - credit_before, 0) if finalised else 0) + noted,
         period=_paid_for(lines, _instant(whole["created"])),
         lines=tuple(map(_line, lines)),
         created_at=_instant(whole["created"]),
@@ -165,11 +184,36 @@ def invoice(whole: Json, lines: Sequence[Json], amount_refunded: int, seen_at: d
     )
 
 
+def _credit(balance: int | None) -> int:
+    """A customer's balance as Stripe writes it, below zero for credit -> that credit."""
+    return max(-(balance or 0), 0)
+
+
+def to_balance(note: Json) -> int:
+    """A credit note -> what it gave to the customer's balance; the rest went back as money, or was never paid."""
+    if note["status"] != "issued" or not note.get("customer_balance_transaction"):
+        return 0
+    refunded_by_it = sum(one["amount_refunded"] for one in note.get("refunds") or ())
+    given: int = note["post_payment_amount"] - refunded_by_it - (note.get("out_of_band_amount") or 0)
+    return max(given, 0)
+
+
+def out_of_band(note: Json) -> int:
+    """A credit note -> what was given back by other ways than Stripe's."""
+    given: int = (note.get("out_of_band_amount") or 0) if note["status"] == "issued" else 0
+    return given
+
+
 def subscription_of(whole: Json, lines: Iterable[Json] = ()) -> str | None:
     """An invoice of any version -> the id of its subscription."""
     details = (whole.get("parent") or {}).get("subscription_details") or {}
     named = reference(details.get("subscription")) or reference(whole.get("subscription"))
     return named or next(filter(None, map(_line_subscription, lines)), None)
+
+
+def touched(kind: Mirrored, external_id: str | None) -> ObjectTouched | None:
+    """A mirrored object that other news is about, if it is about one."""
+    return ObjectTouched(provider=WHO, kind=kind, external_id=external_id) if external_id else None
 
 
 def reference(value: Any) -> str | None:
@@ -198,10 +242,18 @@ def _line(line: Json) -> InvoiceLineSeen:
 
 
 def _paid_for(lines: Sequence[Json], created_at: datetime) -> Period:
-    """The time the subscription's own lines pay for; of prorations alone theirs; of no line at all no time."""
+    """The time the subscription's own lines pay for; of prorations alone theirs.
+
+    Where they begin at different times the latest counts: a metered line looks back. A fee for no time at all, or an
+    invoice without a line, is given the second it is of.
+    """
     own = [_period(line) for line in lines if _line_subscription(line) and not _proration(line)]
+    if own:
+        start = max(one.start for one in own)
+        own = [one for one in own if one.start == start]
     periods = own or [_period(line) for line in lines] or [Period(created_at, created_at)]
-    return Period(min(one.start for one in periods), max(one.end for one in periods))
+    start, end = min(one.start for one in periods), max(one.end for one in periods)
+    return Period(start, max(end, start + AN_INSTANT))
 
 
 def _period(line: Json) -> Period:

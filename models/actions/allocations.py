@@ -14,7 +14,7 @@ from models.rules.states import InvoiceStatus, Provider
 from models.tables.course import Attendance
 from models.tables.invoice import Allocation, AllocationShare, Invoice
 from models.tables.membership import Coverage as CoverageRow
-from models.tables.membership import Membership, Subscription
+from models.tables.membership import Membership, MembershipType, Subscription
 
 _NEVER_PAID = (InvoiceStatus.VOID, InvoiceStatus.UNCOLLECTIBLE)  # such a one must not keep a class from another
 
@@ -148,6 +148,7 @@ async def _hold(invoice: Invoice) -> None:
     needs_patient = invoice.user_id is not None and await linked(invoice.user_id, Provider.NOOKAL, "patient") is None
     hold = invoicing.hold_reason(
         subscribed=invoice.subscription_id is not None,
+        owned=invoice.user_id is not None or not await _is_managed(invoice),
         managed=invoice.membership_id is not None,
         patient_linked=not needs_patient,
         paid=invoice.status is InvoiceStatus.PAID,
@@ -155,6 +156,12 @@ async def _hold(invoice: Invoice) -> None:
     if invoice.hold != hold:
         invoice.hold = hold
         await invoice.save(update_fields=["hold"])
+
+
+async def _is_managed(invoice: Invoice) -> bool:
+    """Whether an invoice whose person is unknown is of a product that has a membership type (R101)."""
+    subscription = await Subscription.get_or_none(id=invoice.subscription_id)
+    return subscription is not None and await MembershipType.exists(product=subscription.product)
 
 
 async def _write_version(work: Unit, invoice: Invoice, kept: Sequence[invoicing.Attendance]) -> None:
@@ -195,21 +202,3 @@ async def reallocate_around(work: Unit, user_id: UUID, moments: Iterable[datetim
         )
         touched |= {row.id: row for row in rows}
     await reallocate(work, list(touched.values()))
-
-
-async def give_to_owner(work: Unit, subscription: Subscription) -> None:
-    """A subscription's invoices follow it to the user and membership it is now known to be of."""
-    unbilled = (
-        await Invoice.filter(subscription_id=subscription.id, billed_off_at__isnull=True)
-        .select_for_update()
-        .order_by("id")
-    )
-    moved = [
-        invoice
-        for invoice in unbilled
-        if (invoice.user_id, invoice.membership_id) != (subscription.user_id, subscription.membership_id)
-    ]
-    for invoice in moved:
-        invoice.user_id, invoice.membership_id = subscription.user_id, subscription.membership_id
-        await invoice.save(update_fields=["user_id", "membership_id"])
-    await reallocate(work, moved)

@@ -1,19 +1,22 @@
 """Subscription invoices: mirrored from their provider, and billed off once their period is over (R82-R112)."""
 
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from models.actions import allocations
+from models.actions import allocations, ownership
+from models.actions.mirror import read_anew
 from models.actions.subscriptions import mirrored
 from models.actions.transaction import repeated
-from models.actions.unit import unit
+from models.actions.unit import Unit, unit
 from models.rules import invoicing
 from models.rules.events import InvoiceBilledOff, InvoiceOpened
-from models.rules.facts import InvoiceSeen
+from models.rules.facts import InvoiceGone, InvoiceSeen, Mirrored
 from models.rules.invoicing import Hold
+from models.rules.mirroring import period_paid, products_paid
 from models.rules.refusals import Code, Refusal
-from models.rules.states import Provider
+from models.rules.states import InvoiceStatus, Provider
 from models.tables.invoice import Allocation, Invoice, InvoiceItem, Shipment
 from models.tables.membership import Subscription
 from models.tables.setting import ProviderSetting
@@ -28,7 +31,10 @@ async def invoice_seen(fact: InvoiceSeen, *, acting: str, at: datetime) -> None:
     One that was billed off keeps its figures: what happens to it afterwards is for a person to decide.
     """
     async with unit(acting=acting, at=at) as work:
-        subscription = await _subscription(fact)
+        products = products_paid(fact.lines)
+        subscription = await _subscription(work, fact, products)
+        kind = await ownership.managed(products)
+        period = period_paid(fact.period, fact.lines, kind.product if kind else None)
         invoice = await Invoice.filter(provider=fact.provider, external_id=fact.external_id).select_for_update().first()
         if invoice and invoice.billed_off_at:
             return
@@ -36,14 +42,19 @@ async def invoice_seen(fact: InvoiceSeen, *, acting: str, at: datetime) -> None:
         values: dict[str, Any] = {
             "number": fact.number,
             "subscription_id": subscription.id if subscription else None,
-            "membership_id": subscription.membership_id if subscription else None,
-            "user_id": subscription.user_id if subscription else None,
+            "membership_id": await ownership.membership_of(subscription, products) if subscription else None,
+            "user_id": ownership.attends(subscription) if subscription else None,
             "status": fact.status,
             "currency": fact.currency.upper(),
             "amount_paid": fact.amount_paid,
             "amount_refunded": fact.amount_refunded,
-            "period_start": fact.period.start,
-            "period_end": fact.period.end,
+            "total": fact.total,
+            "tax": fact.tax,
+            "discount": fact.discount,
+            "credit_used": fact.credit_used,
+            "credited": fact.credited,
+            "period_start": period.start,
+            "period_end": period.end,
         }
         if invoice is None:
             invoice = await Invoice.create(provider=fact.provider, external_id=fact.external_id, **values)
@@ -52,16 +63,36 @@ async def invoice_seen(fact: InvoiceSeen, *, acting: str, at: datetime) -> None:
             await invoice.save(update_fields=list(values))
         await _mirror_items(invoice, fact)
         if opened:
-            work.audit("open_invoice", invoice, after={"amount_paid": fact.amount_paid, "status": fact.status})
+            after = {"amount_paid": fact.amount_paid, "status": fact.status}
+            if fact.credit_used:
+                # no money came for it: what is shared is what was charged, the rest was shared when it was paid in
+                after["credit_used"] = fact.credit_used
+            work.audit("open_invoice", invoice, after=after)
             work.emit(InvoiceOpened(invoice_id=invoice.id, user_id=invoice.user_id))
         await allocations.reallocate(work, [invoice])
 
 
-async def _subscription(fact: InvoiceSeen) -> Subscription | None:
+async def _subscription(work: Unit, fact: InvoiceSeen, products: Sequence[str]) -> Subscription | None:
     if fact.subscription_id is None:
         return None
-    product = next((line.product_id for line in fact.lines if line.product_id and not line.proration), "")
-    return await mirrored(fact.provider, fact.subscription_id, customer=fact.customer_id, product=product or "")
+    product = next(iter(products), "")
+    row, stub = await mirrored(fact.provider, fact.subscription_id, customer=fact.customer_id, product=product)
+    if stub:
+        read_anew(work, fact.provider, Mirrored.SUBSCRIPTION, fact.subscription_id)
+    return row
+
+
+@repeated
+async def invoice_gone(fact: InvoiceGone, *, acting: str, at: datetime) -> None:
+    """A draft was deleted: it will never be paid, and must not keep a class from another invoice."""
+    async with unit(acting=acting, at=at) as work:
+        invoice = await Invoice.filter(provider=fact.provider, external_id=fact.external_id).select_for_update().first()
+        if invoice is None or invoice.billed_off_at or invoice.status is InvoiceStatus.VOID:
+            return
+        before, invoice.status = invoice.status, InvoiceStatus.VOID
+        await invoice.save(update_fields=["status"])
+        work.audit("invoice_gone", invoice, before={"status": before}, after={"status": invoice.status})
+        await allocations.reallocate(work, [invoice])
 
 
 async def _mirror_items(invoice: Invoice, fact: InvoiceSeen) -> None:

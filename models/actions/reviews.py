@@ -3,13 +3,14 @@
 from datetime import datetime
 from uuid import UUID
 
-from models.actions import arrivals, links, user_fields
+from models.actions import arrivals, links, patients, subscriptions, user_fields
 from models.actions.transaction import alone
 from models.actions.unit import Unit, unit
 from models.rules.people import checked
 from models.rules.refusals import Code, Refusal
 from models.rules.states import ReviewKind, ReviewState
 from models.tables.coursepro import ReviewItem
+from models.tables.membership import Subscription
 
 LONGEST_ANSWER = 255
 
@@ -19,9 +20,10 @@ async def settle_review(
 ) -> ReviewItem:
     """Answer a question.
 
-    Whose record it is: the candidate's with `user_id`, somebody new's without. What becomes of money: in words, by
-    `answer`. Raises Refusal NOT_FOUND (also for a user who is no candidate), ILLEGAL_MOVE (it is answered),
-    INVALID_INPUT (no answer, or the user has another record), and for somebody new what `arrivals.user_arrived` does.
+    Whose record it is: the candidate's with `user_id`, somebody new's without; whose subscription: that of `user_id`.
+    Which patient: the one whose id is the `answer`, or NONE. What becomes of money: in words, by `answer`. Raises
+    Refusal NOT_FOUND (also for a user who is no candidate), ILLEGAL_MOVE (it is answered), INVALID_INPUT (no answer, or
+    the user has another record), and for somebody new what `arrivals.user_arrived` does.
     """
     if answer is not None and len(answer) > LONGEST_ANSWER:
         raise Refusal(Code.INVALID_INPUT, f"An answer has at most {LONGEST_ANSWER} characters.", field=("answer",))
@@ -29,9 +31,15 @@ async def settle_review(
         asked = await _held(review_item_id)
         if asked.state is not ReviewState.OPEN:
             raise Refusal(Code.ILLEGAL_MOVE, f"It is {asked.state} already.", field=("reviewItemId",))
-        if asked.kind is ReviewKind.USER_MATCH:
-            asked.user_id = await _whose(work, asked, user_id)
-            answer = answer or str(asked.user_id)
+        match asked.kind:
+            case ReviewKind.USER_MATCH:
+                asked.user_id = await _whose(work, asked, user_id)
+                answer = answer or str(asked.user_id)
+            case ReviewKind.SUBSCRIPTION_MATCH:
+                answer = await _sold_to(work, asked, user_id)
+                asked.user_id = user_id
+            case ReviewKind.PATIENT_MATCH:
+                await patients.decided(work, asked, answer)
         if not answer:
             raise Refusal(Code.INVALID_INPUT, "Say what was decided.", field=("answer",))
         asked.state, asked.answer = ReviewState.SETTLED, answer
@@ -47,6 +55,14 @@ async def _held(review_item_id: UUID) -> ReviewItem:
         raise Refusal(Code.NOT_FOUND, field=("reviewItemId",))
     await alone(f"coursepro:{asked.subject}")  # before the row, as an arrival does
     return await ReviewItem.filter(id=review_item_id).select_for_update().get()
+
+
+async def _sold_to(work: Unit, asked: ReviewItem, user_id: UUID | None) -> str:
+    sold = await Subscription.get_or_none(provider=asked.provider, external_id=asked.subject)
+    if user_id is None or sold is None:
+        raise Refusal(Code.INVALID_INPUT, "Say whose subscription it is.", field=("userId",))
+    await subscriptions.link_subscription(sold.id, user_id=user_id, acting=work.acting, at=work.at)
+    return str(user_id)
 
 
 async def _whose(work: Unit, asked: ReviewItem, user_id: UUID | None) -> UUID:

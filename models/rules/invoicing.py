@@ -36,6 +36,7 @@ class Hold(StrEnum):
     """Why an invoice waits instead of being billed off (R100, R101, R103, R109)."""
 
     NO_SUBSCRIPTION = "NO_SUBSCRIPTION"
+    SUBSCRIPTION_UNLINKED = "SUBSCRIPTION_UNLINKED"
     UNMANAGED_PRODUCT = "UNMANAGED_PRODUCT"
     PATIENT_UNLINKED = "PATIENT_UNLINKED"
     UNPAID = "UNPAID"
@@ -209,13 +210,16 @@ def billable(period_end: datetime, grace: timedelta, at: datetime) -> bool:
     return at >= period_end + grace
 
 
-def hold_reason(*, subscribed: bool, managed: bool, patient_linked: bool, paid: bool) -> Hold | None:
+def hold_reason(
+    *, subscribed: bool, managed: bool, patient_linked: bool, paid: bool, owned: bool = True
+) -> Hold | None:
     """The first thing missing on the walk from invoice to classes, or None when nothing is.
 
-    Source: BOS, find matching classes; R100, R101, R103, R109
+    Source: BOS, find matching classes; R92, R100, R101, R103, R109
     """
     walk = {
         Hold.NO_SUBSCRIPTION: subscribed,
+        Hold.SUBSCRIPTION_UNLINKED: owned,
         Hold.UNMANAGED_PRODUCT: managed,
         Hold.PATIENT_UNLINKED: patient_linked,
         Hold.UNPAID: paid,
@@ -225,6 +229,7 @@ def hold_reason(*, subscribed: bool, managed: bool, patient_linked: bool, paid: 
 
 HELD: dict[Hold, Code] = {
     Hold.NO_SUBSCRIPTION: Code.NO_SUBSCRIPTION,
+    Hold.SUBSCRIPTION_UNLINKED: Code.SUBSCRIPTION_UNLINKED,
     Hold.UNMANAGED_PRODUCT: Code.UNMANAGED_PRODUCT,
     Hold.PATIENT_UNLINKED: Code.PATIENT_UNLINKED,
     Hold.UNPAID: Code.INVOICE_NOT_PAID,

@@ -10,8 +10,17 @@ import pytest
 
 from integrations.nookal.client import Nookal
 from integrations.nookal.wire import next_page, rows
-from models.ports import OutcomeUnknown, OutgoingInvoice, ProviderError, RateLimited, Refused, ShippedItem, Unavailable
-from models.rules.facts import AttendanceSeen
+from models.ports import (
+    OutcomeUnknown,
+    OutgoingInvoice,
+    Place,
+    ProviderError,
+    RateLimited,
+    Refused,
+    ShippedItem,
+    Unavailable,
+)
+from models.rules.diary import AttendanceSeen
 from models.rules.invoicing import Mark
 from tests.integrations.conftest import Sandbox, StoppedClock
 from tests.sandbox.conftest import free_ports
@@ -57,8 +66,15 @@ def clinic(sandbox: Sandbox) -> Clinic:
     return Clinic(sandbox)
 
 
-async def seen(nookal: Nookal, since: datetime | None = None) -> list[list[Any]]:
-    return [list(page) async for page in nookal.changes(since)]
+async def read(nookal: Nookal, place: Place | None = None) -> tuple[list[list[Any]], Place]:
+    """The classes that changed after a place, each as its attendances -> (those, the place after them)."""
+    pages = [page async for page in nookal.changes(place or {})]
+    assert [page.last for page in pages] == [False] * (len(pages) - 1) + [True]
+    return [list(roster.attendances) for page in pages for roster in page.rosters], pages[-1].place
+
+
+async def seen(nookal: Nookal) -> list[list[Any]]:
+    return (await read(nookal))[0]
 
 
 # -- the diary ---------------------------------------------------------------------------------------------------------
@@ -120,15 +136,29 @@ async def test_a_class_called_off_is_called_off_for_everybody(nookal: Nookal, cl
     assert [one.mark for one in attendances] == [Mark.CANCELLED, Mark.CANCELLED]
 
 
-async def test_only_what_changed_since(nookal: Nookal, clinic: Clinic, sandbox: Sandbox) -> None:
+def pass_time(sandbox: Sandbox, clock: StoppedClock, **by: float) -> None:
+    sandbox.advance(**by)
+    clock.at += timedelta(**by)
+
+
+@pytest.mark.parametrize("zone", ["UTC", "Australia/Melbourne", "America/New_York"])
+async def test_only_what_changed_since(
+    nookal: Nookal, clinic: Clinic, sandbox: Sandbox, clock: StoppedClock, zone: str
+) -> None:
+    """Whichever zone Nookal's stamps are in, and whatever our clock says beside the sandbox's."""
+    clock.at = sandbox.now() + timedelta(hours=1)
+    clinic.do("stamps_in", zone=zone)
     patient = clinic.patient()
     clinic.held("2026-02-10T09:30:00", patient)
     later = clinic.held("2026-02-11T09:30:00", patient)
-    sandbox.advance(hours=1)
-    since = sandbox.now() - timedelta(minutes=1)
-    assert await seen(nookal, since) == []
+    first, place = await read(nookal)
+    assert len(first) == 2
+    pass_time(sandbox, clock, minutes=3)
+    place = (await read(nookal, place))[1]  # the stamps of a while ago are looked at once more
+    pass_time(sandbox, clock, minutes=3)
+    assert (await read(nookal, place))[0] == []
     clinic.do("set_participant", class_id=later, patient_id=patient, DNA=True)
-    ((attendance,),) = await seen(nookal, since)
+    ((attendance,),), _ = await read(nookal, place)
     assert (attendance.session_id, attendance.mark) == (later, Mark.DNA)
 
 
