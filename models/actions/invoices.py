@@ -31,7 +31,7 @@ async def invoice_seen(fact: InvoiceSeen, *, acting: str, at: datetime) -> None:
     One that was billed off keeps its figures: what happens to it afterwards is for a person to decide.
     """
     async with unit(acting=acting, at=at) as work:
-        products = products_paid(fact.lines)
+        products = products_paid((line.product_id, line.amount, line.proration) for line in fact.lines)
         subscription = await _subscription(work, fact, products)
         kind = await ownership.managed(products)
         period = period_paid(fact.period, fact.lines, kind.product if kind else None)

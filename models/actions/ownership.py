@@ -8,7 +8,7 @@ from models.actions import allocations
 from models.actions.unit import Unit
 from models.actions.users import user_of
 from models.rules.matching import normalised_email, normalised_name
-from models.rules.mirroring import named_in
+from models.rules.mirroring import named_in, products_paid
 from models.rules.states import LinkState, Provider, ReviewKind, ReviewState, SubscriptionStatus
 from models.tables.coursepro import ReviewItem
 from models.tables.invoice import Invoice, InvoiceItem
@@ -70,8 +70,9 @@ async def give_invoices(work: Unit, row: Subscription) -> None:
     )
     moved, left = [], set()
     for invoice in unbilled:
-        products = [item.product for item in await InvoiceItem.filter(invoice_id=invoice.id).order_by("position")]
-        wanted = attends(row), await membership_of(row, [product for product in products if product])
+        items = await InvoiceItem.filter(invoice_id=invoice.id).order_by("position")
+        products = products_paid((item.product, item.amount, item.proration) for item in items)
+        wanted = attends(row), await membership_of(row, products)
         if (invoice.user_id, invoice.membership_id) != wanted:
             left |= {invoice.user_id} - {None, wanted[0]}
             invoice.user_id, invoice.membership_id = wanted

@@ -29,13 +29,13 @@ def named_in(reference: str | None) -> tuple[UUID | None, UUID | None]:
         return None, None  # somebody else's reference
 
 
-def products_paid(lines: Iterable[InvoiceLineSeen]) -> tuple[str, ...]:
-    """An invoice's lines -> its products, those first that say best what it is for.
+def products_paid(lines: Iterable[tuple[str | None, int, bool]]) -> tuple[str, ...]:
+    """An invoice's lines, each (product, minor units, proration) -> its products, the best to say what it is for first.
 
     The period's own lines, then what a change added, then what it gave back. Source: R95, R101
     """
-    ranked = sorted(lines, key=lambda line: (line.proration, line.amount < 0))
-    return tuple(dict.fromkeys(line.product_id for line in ranked if line.product_id))
+    ranked = sorted(lines, key=lambda line: (line[2], line[1] < 0))
+    return tuple(dict.fromkeys(product for product, _, _ in ranked if product))
 
 
 def period_paid(whole: Period, lines: Iterable[InvoiceLineSeen], product: str | None) -> Period:

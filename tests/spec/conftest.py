@@ -1,0 +1,6 @@
+"""Sentences about what another system sees are held against its sandbox, on a database of the module's own."""
+
+from tests.actions.conftest import database
+from tests.sandbox.conftest import Sandbox, receiver, receiver_process, sandbox, sandbox_process
+
+__all__ = ["Sandbox", "database", "receiver", "receiver_process", "sandbox", "sandbox_process"]
