@@ -13,6 +13,7 @@ from integrations.nookal.wire import next_page, rows
 from models.ports import (
     OutcomeUnknown,
     OutgoingInvoice,
+    Patient,
     Place,
     ProviderError,
     RateLimited,

@@ -30,6 +30,7 @@ COUNTS: dict[str, tuple[int, int, int, int, int, int]] = {
     "mandates": (1, 1, 1, 0, 1, 1),
     "payments": (1, 1, 1, 0, 1, 1),
     "invoices": (1, 1, 1, 0, 1, 0),
+    "cardSubscriptions": (1, 1, 1, 0, 1, 0),
     "jobs": (2, 1, 1, 1, 1, 1),
     "webhookEvents": (1, 0, 0, 0, 0, 0),
     "apiKeys": (1, 0, 0, 0, 0, 0),
