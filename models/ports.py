@@ -16,7 +16,8 @@ from enum import StrEnum
 from typing import Any, Protocol
 from uuid import UUID
 
-from models.rules.facts import Fact
+from models.rules.diary import AttendanceSeen, RosterSeen
+from models.rules.facts import Fact, Mirrored
 from models.rules.people import Field
 from models.rules.states import PaymentOutcome, Provider, RefundOutcome
 
@@ -235,8 +236,13 @@ class MandateGateway(Protocol):
 class SubscriptionSeller(Protocol):
     """Sells subscriptions by a page the customer opens."""
 
-    async def payment_link(self, *, product: str, user_id: UUID | None, key: str) -> str:
-        """A web address to sign up at for the product's recurring price."""
+    async def payment_link(
+        self, *, product: str, metadata: Mapping[str, str], reference: str | None, email: str | None, key: str
+    ) -> str:
+        """A web address to sign up at for the product's recurring price.
+
+        `metadata` goes on what is sold, `reference` comes back with the checkout, `email` is filled in already.
+        """
         ...
 
 
@@ -388,11 +394,60 @@ class StandingInvoice:
     voided: bool
 
 
-class PracticeSystem(Protocol):
-    """The clinic's diary: classes, who is in them, and itemised invoices."""
+@dataclass(frozen=True, slots=True)
+class Patient:
+    """A person as the practice system knows them; empty where it does not know a detail."""
 
-    def changes(self, since: datetime | None) -> AsyncIterator[Sequence[Fact]]:
-        """Classes and attendances changed since an instant, in pages."""
+    external_id: str
+    first_name: str
+    last_name: str
+    email: str
+    date_of_birth: date | None = None
+    active: bool = True
+
+
+Place = Mapping[str, str]  # how far changes were read: the practice system's own words, given back to it as they are
+
+
+@dataclass(frozen=True, slots=True)
+class DiaryPage:
+    """Classes read whole, and the place where reading goes on after them; `last` where nothing follows by now."""
+
+    rosters: Sequence[RosterSeen]
+    place: Place
+    last: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class PatientsPage:
+    """Patients, and the place where reading goes on after them; `last` where nothing follows by now."""
+
+    patients: Sequence[Patient]
+    place: Place
+    last: bool = False
+
+
+class PracticeSystem(Protocol):
+    """The clinic's diary: classes, who is in them, the patients, and itemised invoices."""
+
+    def changes(self, place: Place) -> AsyncIterator[DiaryPage]:
+        """Classes that changed after a place was reached, all there are where it is empty; a class at a time."""
+        ...
+
+    def classes_held(self, first: date, last: date) -> AsyncIterator[Sequence[str]]:
+        """The ids of all classes on the clinic's days from `first` to `last`, in pages."""
+        ...
+
+    async def attendances_of(self, patient_id: str, since: date) -> list[AttendanceSeen]:
+        """A patient's places in classes from a day of the clinic on."""
+        ...
+
+    def patients(self, place: Place) -> AsyncIterator[PatientsPage]:
+        """Patients that are new or changed after a place was reached, all there are where it is empty, in pages."""
+        ...
+
+    async def find_patients(self, *, email: str, last_name: str) -> list[Patient]:
+        """The patients with this e-mail address or this family name."""
         ...
 
     async def find_invoice(self, invoice: OutgoingInvoice) -> str | None:
@@ -499,6 +554,10 @@ class WebhookSource(Protocol):
 
     async def facts(self, event: ReceivedEvent) -> list[Fact]:
         """An event -> what it means here, from the latest state of its object; empty where nobody cares."""
+        ...
+
+    async def read(self, kind: Mirrored, external_id: str) -> list[Fact]:
+        """A mirrored object as it is now; empty where there is none, or nothing of that provider is mirrored."""
         ...
 
 

@@ -310,7 +310,8 @@ WORDS: dict[type[StrEnum], tuple[str, str, tuple[str, ...]]] = {
         "InvoiceHold",
         "Why an invoice is not billed off yet.",
         (
-            "Its subscription is not known.",
+            "It is of no subscription.",
+            "Nobody knows whose its subscription is.",
             "No membership type stands for its product.",
             "The user is tied to no patient.",
             "It is not paid.",

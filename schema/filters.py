@@ -6,7 +6,7 @@ from typing import Any
 import strawberry
 
 from models.rules.corrections import CorrectionCause, CorrectionState
-from models.rules.invoicing import Mark
+from models.rules.invoicing import Hold, Mark
 from models.rules.ledger import Movement
 from models.rules.lifecycle import Status
 from models.rules.matching import normalised_email
@@ -163,6 +163,11 @@ class CardSubscriptionFilter:
     ids: list[ID] | None = _ids("CardSubscription")
     status: list[SubscriptionStatus] | None = _words("status")
     user_id: ID | None = _of("User", "user_id")
+    linked: bool | None = _is("Whether it is known whose they are.", "{row}.user_id IS NOT NULL")
+    managed: bool | None = _is(
+        "Whether a membership type stands for their product.",
+        "EXISTS (SELECT 1 FROM membership_type mt WHERE mt.product = {row}.product)",
+    )
 
 
 @given("Which courses.")
@@ -267,6 +272,8 @@ class InvoiceFilter:
     period_end: DateTimeRange | None = _instants("period_end")
     billed_off: bool | None = _is("Whether they are billed off.", "{row}.billed_off_at IS NOT NULL")
     held: bool | None = _is("Whether something holds them back.", "{row}.hold IS NOT NULL")
+    hold: list[Hold] | None = _words("hold")
+    credit_used: bool | None = _is("Whether earlier credit paid a part of them.", "{row}.credit_used > 0")
 
 
 @given("Which movements of money.")

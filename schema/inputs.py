@@ -125,7 +125,9 @@ class SettleReviewInput:
 
     review_item_id: strawberry.ID = id_of("ReviewItem", "Which question.")
     user_id: strawberry.ID | None = id_of("User", "Whose record it is; somebody new's, if left out.", optional=True)
-    answer: str | None = ask("What was decided, in words; needed where the question is about money.")
+    answer: str | None = ask(
+        "What was decided: in words about money; about a patient the chosen one's id, or NONE where it is none of them."
+    )
 
 
 @strawberry.input(description="Whom to tell of users.")
@@ -231,6 +233,11 @@ class UpdateMembershipTypeInput:
     membership_type_id: strawberry.ID = id_of("MembershipType", "Which membership type.")
     name: str | None = ask("Its name.")
     integration: Integration | None = ask("The outside system; another one than it was made with is refused.")
+    class_type_ids: list[strawberry.ID] | None = id_of(
+        "ClassType", "All the classes it covers from now on; classes of before are judged as they were.", optional=True
+    )
+    product: str | None = ask("The card provider's product it stands for, where it has none yet.")
+    centre_id: strawberry.ID | None = id_of("Centre", "Where the product's memberships belong.", optional=True)
 
 
 @strawberry.input(description="The same membership for the other way of paying.")
@@ -320,6 +327,7 @@ class CreatePaymentLinkInput:
 
     membership_type_id: strawberry.ID = id_of("MembershipType", "Which membership.")
     user_id: strawberry.ID | None = id_of("User", "Who will sign up, where that is known.", optional=True)
+    beneficiary_id: strawberry.ID | None = id_of("User", "Who will attend, where that is another.", optional=True)
 
 
 @strawberry.input(description="Whose subscription it is.")
@@ -327,7 +335,8 @@ class LinkSubscriptionInput:
     """See `subscriptions.link_subscription`."""
 
     subscription_id: strawberry.ID = id_of("CardSubscription", "Which subscription.")
-    user_id: strawberry.ID = id_of("User", "Whose it is.")
+    user_id: strawberry.ID = id_of("User", "Whose it is: who pays.")
+    beneficiary_id: strawberry.ID | None = id_of("User", "Who attends, where that is another.", optional=True)
 
 
 @strawberry.input(description="When a class takes place.")

@@ -43,6 +43,7 @@ from models.actions import (
 )
 from models.rules.lifecycle import Cause
 from models.rules.refusals import Code, Refusal
+from models.rules.states import Role
 from resolvers.context import Context
 from schema import inputs
 from schema.bookings import book, move, new_quote
@@ -109,6 +110,13 @@ async def _report_drift(ctx: Context, given: dict[str, Any]) -> Answer:
 async def _repair_drift(ctx: Context, given: dict[str, Any]) -> Answer:
     planned = await drift_report.repair_drift(**given, acting=ctx.viewer.actor, at=ctx.clock.now())
     return Answer(repairs=[told_repair(each) for each in planned])
+
+
+async def _create_payment_link(ctx: Context, given: dict[str, Any]) -> Answer:
+    if ctx.viewer.role is Role.MEMBER and "beneficiary_id" in given:
+        raise Refusal(Code.NOT_FOUND, field=("beneficiaryId",))  # who somebody else is, only the desk may say
+    kind = await subscriptions.create_payment_link(**given, acting=ctx.viewer.actor, at=ctx.clock.now())
+    return Answer(subject_id=kind.id)
 
 
 def _moves(verb: str, cause: Cause, description: str) -> Any:
@@ -352,11 +360,12 @@ class Mutation:
         "Give back a part of a payment, or all that is left of it, the way it came.",
     )
 
-    create_payment_link = does(
-        subscriptions.create_payment_link,
+    create_payment_link = done_by(
+        _create_payment_link,
         inputs.CreatePaymentLinkInput,
         "MembershipType",
         "Have a page made to subscribe at; the job's result is its address.",
+        verb="create_payment_link",
     )
     link_subscription = does(
         subscriptions.link_subscription,

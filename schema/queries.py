@@ -84,6 +84,8 @@ class Query:
     package_offers = listed("PackageOffer", "Packs of credits on sale.")
     invoice = found("Invoice", "A subscription invoice.")
     invoices = listed("Invoice", "Subscription invoices.")
+    card_subscription = found("CardSubscription", "A card subscription.")
+    card_subscriptions = listed("CardSubscription", "Card subscriptions, those of unmanaged products among them.")
     corrections = listed("Correction", "What changed at invoices after they were billed off.")
     revenue_report = strawberry.field(
         resolver=revenue_report,

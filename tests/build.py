@@ -16,7 +16,8 @@ from models.actions.attendances import attendances_seen
 from models.actions.inbound import apply
 from models.actions.unit import PUBLISH
 from models.rules.booking import Basis, Pricing
-from models.rules.facts import AttendanceSeen, Fact, InvoiceLineSeen, InvoiceSeen, MandateChanged, SubscriptionSeen
+from models.rules.diary import AttendanceSeen
+from models.rules.facts import Fact, InvoiceLineSeen, InvoiceSeen, MandateChanged, SubscriptionSeen
 from models.rules.invoicing import Kind, Mark, Period
 from models.rules.pricing import Frequency, Integration, MembershipKind, OptionType
 from models.rules.refusals import Code, Refusal

@@ -2,7 +2,20 @@
 
 from models.actions.unit import PUBLISH
 from models.rules.events import REACTIONS
-from workers.jobs import courses, drift, gaps, invoices, ledger, memberships, news, packages, payments, people, probes
+from workers.jobs import (
+    courses,
+    drift,
+    gaps,
+    invoices,
+    ledger,
+    memberships,
+    news,
+    packages,
+    payments,
+    people,
+    practice,
+    probes,
+)
 from workers.work import Handler
 
 HANDLERS: dict[str, Handler] = {
@@ -25,6 +38,7 @@ HANDLERS: dict[str, Handler] = {
     "memberships.move_due": memberships.move_due,
     "mandates.cancel": memberships.cancel_mandate,
     "mandates.start": memberships.start_mandate,
+    "mirror.read": news.read_mirrored,
     "notifications.claim_record": news.claim_record,
     "notifications.payment_failed": news.payment_failed,
     "notifications.place_offered": news.place_offered,
@@ -39,9 +53,14 @@ HANDLERS: dict[str, Handler] = {
     "payments.refund": payments.refund,
     "payments.retry": payments.retry,
     "payments.retry_due": payments.retry_due,
-    "practice.poll": invoices.read_practice,
+    "practice.check_classes": practice.check_classes,
+    "practice.find_patient": practice.find_patient,
+    "practice.poll": practice.read_classes,
+    "practice.poll_patients": practice.read_patients,
+    "practice.read_patient": practice.read_patient,
     "practice.ship_invoice": invoices.ship_to_practice,
     "sandbox.move_clock": news.move_clock,
+    "subscriptions.adopt": memberships.adopt,
     "subscriptions.payment_link": memberships.payment_link,
 }
 
@@ -57,7 +76,9 @@ RECURRING: dict[str, float] = {  # kind -> seconds between two runs
     "payments.raise_fees": 5.0,
     "payments.retry_due": 30.0,
     "payments.reconcile": 86_400.0,
+    "practice.check_classes": 3600.0,
     "practice.poll": 5.0,
+    "practice.poll_patients": 30.0,
 }
 
 AT_START = ("inbox.catch_up",)  # beside its hours: whenever a worker starts

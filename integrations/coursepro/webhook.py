@@ -11,7 +11,7 @@ from uuid import UUID
 import orjson
 
 from models.ports import BadSignature, ReceivedEvent, Refused
-from models.rules.facts import Attendee, AttendeesPosted, CourseEnd, CourseEnded, Fact, StatusClaimed
+from models.rules.facts import Attendee, AttendeesPosted, CourseEnd, CourseEnded, Fact, Mirrored, StatusClaimed
 from models.rules.invoicing import Mark
 from models.rules.states import Provider
 
@@ -59,6 +59,10 @@ class CourseProCalls:
             return {ENDED: _ended, ATTENDEES: _attendees}[event.event_type](event.body)
         except (KeyError, ValueError, TypeError) as broken:
             raise Refused(f"CoursePro's call breaks the contract: {broken!r}", code="CONTRACT_BROKEN") from broken
+
+    async def read(self, _kind: Mirrored, _external_id: str) -> list[Fact]:
+        """Nothing of CoursePro is read by its id."""
+        return []
 
 
 def _ended(told: Mapping[str, Any]) -> list[Fact]:

@@ -13,12 +13,14 @@ from typing import Any
 
 import structlog
 
-from integrations.gocardless.client import OUTCOMES, TELLING, DirectDebits, refunded
+from integrations.gocardless.client import DirectDebits, refunded
+from integrations.gocardless.words import OUTCOMES, TELLING
 from models.ports import BadSignature, EventPage, ReceivedEvent, Thing
 from models.rules.facts import (
     Fact,
     FeesTaken,
     MandateChanged,
+    Mirrored,
     PaymentCancelled,
     PaymentChargedBack,
     PaymentFailed,
@@ -111,6 +113,10 @@ class DirectDebitWebhooks:
             return []
         fact = await self._mandate(reference, {"created_at": datetime.now(UTC).isoformat(), "links": {}})
         return [] if fact is None else [fact]
+
+    async def read(self, _kind: Mirrored, _external_id: str) -> list[Fact]:
+        """Nothing of GoCardless is mirrored."""
+        return []
 
     async def payment(self, event: Json, action: str) -> Fact | None:
         """An event of a payment -> what became of it; None while it only waits."""

@@ -1,9 +1,8 @@
 """Stripe's API for one account: one-off card payments and subscriptions sold by payment links."""
 
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncIterator, Coroutine, Mapping
 from typing import Any, TypeVar
 from urllib.parse import urlencode
-from uuid import UUID
 
 import httpx
 import stripe
@@ -145,8 +144,10 @@ class StripeAccount:
 
     # -- SubscriptionSeller ------------------------------------------------------------------------------------------
 
-    async def payment_link(self, *, product: str, user_id: UUID | None, key: str) -> str:
-        """The link that sells the product's recurring price, made once and shared; the address names the user.
+    async def payment_link(
+        self, *, product: str, metadata: Mapping[str, str], reference: str | None, email: str | None, key: str
+    ) -> str:
+        """The link that sells the product's recurring price, made once and shared; the address names who signs up.
 
         Raises Refused (code NO_RECURRING_PRICE), Unavailable, OutcomeUnknown.
         """
@@ -160,8 +161,10 @@ class StripeAccount:
                 url = link["url"]
                 break
         if url is None:
-            url = await self._new_link(product, price, key)
-        return url if user_id is None else f"{url}?{urlencode({'client_reference_id': str(user_id)})}"
+            url = await self._new_link({**metadata, "product": product, "price": price}, key)
+        told = {"client_reference_id": reference, "prefilled_email": email}
+        query = urlencode({name: value for name, value in told.items() if value})
+        return f"{url}?{query}" if query else url
 
     async def _recurring_price(self, product: str) -> str:
         """Product -> its default price where that recurs, else the newest active one that does."""
@@ -179,10 +182,9 @@ class StripeAccount:
         prices.sort(key=lambda price: (price["id"] != default, -price["created"]))
         return str(prices[0]["id"])
 
-    async def _new_link(self, product: str, price: str, key: str) -> str:
-        ours = {"product": product, "price": price}
+    async def _new_link(self, ours: dict[str, str], key: str) -> str:
         params: stripe.params.PaymentLinkCreateParams = {
-            "line_items": [{"price": price, "quantity": 1}],
+            "line_items": [{"price": ours["price"], "quantity": 1}],
             "metadata": ours,
             "subscription_data": {"metadata": ours},
         }

@@ -1,10 +1,6 @@
-"""Stripe's objects, as plain JSON in the pinned version or an older one, in our words.
+"""Stripe's objects but its invoices, as plain JSON in the pinned version or an older one, in our words."""
 
-An invoice's own period looks back over the time just ended; what it pays for is the period of its lines. The
-subscription stands under `parent` today and at the top of older invoices; prices and prorations moved likewise.
-"""
-
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any, TypeVar
@@ -15,8 +11,8 @@ from integrations.stripe.reading import failure, refunded
 from models.rules.facts import (
     CheckoutCompleted,
     FeesTaken,
-    InvoiceLineSeen,
-    InvoiceSeen,
+    Mirrored,
+    ObjectTouched,
     PaymentCancelled,
     PaymentChargedBack,
     PaymentFailed,
@@ -25,8 +21,7 @@ from models.rules.facts import (
     RefundFact,
     SubscriptionSeen,
 )
-from models.rules.invoicing import Period
-from models.rules.states import InvoiceStatus, Provider, SubscriptionStatus
+from models.rules.states import Provider, SubscriptionStatus
 
 Json = dict[str, Any]
 Word = TypeVar("Word", bound=StrEnum)
@@ -42,6 +37,9 @@ PAYMENTS: dict[str, type[PaymentNews]] = {
     "requires_payment_method": PaymentFailed,
     "canceled": PaymentCancelled,
 }
+
+# States of a dispute in which the bank has the money; an inquiry (warning_...) moves none, and a won one gave it back.
+WITHDRAWN = frozenset({"needs_response", "under_review", "lost"})
 
 _log = structlog.get_logger(__name__)
 
@@ -139,7 +137,7 @@ def subscription(
     sub: Json, items: Sequence[Json], seen_at: datetime, user_reference: str | None = None
 ) -> SubscriptionSeen | None:
     """A subscription with its customer expanded, and all its items -> how it stands; None for a state unknown here."""
-    status = _word(SubscriptionStatus, sub.get("status"))
+    status = word(SubscriptionStatus, sub.get("status"))
     if status is None:
         return None
     customer = sub["customer"] if isinstance(sub["customer"], dict) else {"id": sub["customer"]}
@@ -147,46 +145,20 @@ def subscription(
         provider=WHO,
         external_id=sub["id"],
         customer_id=customer["id"],
-        product_ids=tuple(dict.fromkeys(filter(None, map(_product, items)))),
+        product_ids=tuple(dict.fromkeys(filter(None, map(product, items)))),
         status=status,
-        started_at=_instant(sub["start_date"]),
+        started_at=instant(sub["start_date"]),
         seen_at=seen_at,
         email=customer.get("email"),
         name=customer.get("name"),
         user_reference=user_reference or (sub.get("metadata") or {}).get("user_id"),
-        cancelled_at=_instant(sub["ended_at"]) if sub.get("ended_at") else None,
+        cancelled_at=instant(sub["ended_at"]) if sub.get("ended_at") else None,
     )
 
 
-def invoice(whole: Json, lines: Sequence[Json], amount_refunded: int, seen_at: datetime) -> InvoiceSeen | None:
-    """An invoice, all its lines and what was paid back of it -> how it stands; None for a state unknown here."""
-    status = _word(InvoiceStatus, whole.get("status"))
-    customer = reference(whole.get("customer"))
-    if status is None or customer is None:
-        return None
-    return InvoiceSeen(
-        provider=WHO,
-        external_id=whole["id"],
-        number=whole.get("number"),
-        customer_id=customer,
-        subscription_id=subscription_of(whole, lines),
-        status=status,
-        currency=whole["currency"].upper(),
-        total=whole["total"],
-        amount_paid=whole["amount_paid"],
-        amount_refunded=amount_refunded,
-        period=_paid_for(lines, _instant(whole["created"])),
-        lines=tuple(map(_line, lines)),
-        created_at=_instant(whole["created"]),
-        seen_at=seen_at,
-    )
-
-
-def subscription_of(whole: Json, lines: Iterable[Json] = ()) -> str | None:
-    """An invoice of any version -> the id of its subscription."""
-    details = (whole.get("parent") or {}).get("subscription_details") or {}
-    named = reference(details.get("subscription")) or reference(whole.get("subscription"))
-    return named or next(filter(None, map(_line_subscription, lines)), None)
+def touched(kind: Mirrored, external_id: str | None) -> ObjectTouched | None:
+    """A mirrored object that other news is about, if it is about one."""
+    return ObjectTouched(provider=WHO, kind=kind, external_id=external_id) if external_id else None
 
 
 def reference(value: Any) -> str | None:
@@ -195,62 +167,18 @@ def reference(value: Any) -> str | None:
     return found
 
 
-def _line(line: Json) -> InvoiceLineSeen:
-    """A line, its amount after discounts and with tax, so that the lines sum to the invoice's total."""
-    off = sum(one["amount"] for one in line.get("discount_amounts") or ())
-    on_top = sum(
-        one["amount"]
-        for one in line.get("taxes") or line.get("tax_amounts") or ()
-        if one.get("tax_behavior") == "exclusive" or one.get("inclusive") is False
-    )
-    return InvoiceLineSeen(
-        external_id=line["id"],
-        description=line.get("description") or "",
-        amount=line["amount"] - off + on_top,
-        period=_period(line),
-        product_id=_product(line),
-        quantity=line.get("quantity") or 1,
-        proration=_proration(line),
-    )
-
-
-def _paid_for(lines: Sequence[Json], created_at: datetime) -> Period:
-    """The time the subscription's own lines pay for; of prorations alone theirs; of no line at all no time."""
-    own = [_period(line) for line in lines if _line_subscription(line) and not _proration(line)]
-    periods = own or [_period(line) for line in lines] or [Period(created_at, created_at)]
-    return Period(min(one.start for one in periods), max(one.end for one in periods))
-
-
-def _period(line: Json) -> Period:
-    return Period(_instant(line["period"]["start"]), _instant(line["period"]["end"]))
-
-
-def _details(line: Json) -> Json:
-    parent = line.get("parent") or {}
-    details: Json = parent.get(parent.get("type", "")) or {}
-    return details
-
-
-def _proration(line: Json) -> bool:
-    return bool(_details(line).get("proration", line.get("proration", False)))
-
-
-def _line_subscription(line: Json) -> str | None:
-    return reference(_details(line).get("subscription")) or reference(line.get("subscription"))
-
-
-def _product(priced: Json) -> str | None:
+def product(priced: Json) -> str | None:
     """An invoice line or a subscription item -> its product."""
     pricing = (priced.get("pricing") or {}).get("price_details") or {}
     older = priced.get("price") or priced.get("plan") or {}
     return reference(pricing.get("product")) or reference(older.get("product"))
 
 
-def _instant(seconds: int) -> datetime:
+def instant(seconds: int) -> datetime:
     return datetime.fromtimestamp(seconds, UTC)
 
 
-def _word(words: type[Word], said: str | None) -> Word | None:
+def word(words: type[Word], said: str | None) -> Word | None:
     """A state as Stripe writes it -> ours; None, and a line in the log, for one that is new."""
     if said and said.upper() in words.__members__:
         return words[said.upper()]

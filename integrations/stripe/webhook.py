@@ -13,10 +13,10 @@ from typing import Any
 import stripe
 import structlog
 
-from integrations.stripe import facts
+from integrations.stripe import facts, invoices
 from integrations.stripe.client import MOST_ON_A_PAGE, StripeAccount
 from models.ports import BadSignature, Clock, EventPage, ReceivedEvent, Refused, Thing
-from models.rules.facts import Fact
+from models.rules.facts import Fact, InvoiceGone, Mirrored
 
 TOLERANCE_SECONDS = 300
 HEADER = "stripe-signature"
@@ -52,13 +52,7 @@ class StripeWebhooks:
         if event.body.get("livemode") not in (None, self._account.live):
             _log.warning("event of the other mode ignored", event_id=event.event_id, event_type=event.event_type)
             return []
-        try:
-            found = await translate(self, event.object_id, _occurred_at(event))
-        except Refused as refused:
-            if refused.code != "resource_missing":
-                raise
-            return []  # deleted since: a draft invoice, for one
-        return [fact for fact in found if fact is not None]
+        return await self._found(translate(self, event.object_id, _occurred_at(event)))
 
     async def missed(self, since: datetime, after: str | None) -> AsyncIterator[EventPage]:
         """The list of events from an instant on, newest first: those somebody cares for; Stripe keeps thirty days.
@@ -73,8 +67,9 @@ class StripeWebhooks:
 
     async def present(self, thing: Thing, reference: str) -> list[Fact]:
         """A subscription as it stands now. Raises Refused, Unavailable."""
-        fact = await self._subscription(reference) if thing is Thing.SUBSCRIPTION else None
-        return [] if fact is None else [fact]
+        if thing is not Thing.SUBSCRIPTION:
+            return []
+        return [fact for fact in await self.subscription(reference, self._clock.now()) if fact is not None]
 
     # -- one object each ---------------------------------------------------------------------------------------------
 
@@ -85,24 +80,36 @@ class StripeWebhooks:
         return [facts.payment(intent, occurred_at), facts.fees(intent, occurred_at)]
 
     async def dispute(self, object_id: str, occurred_at: datetime) -> Sequence[Fact | None]:
-        """Dispute whose money was withdrawn or given back -> what that makes of our payment (R12)."""
+        """Dispute whose money was withdrawn or given back -> what that makes of our payment (R12), and its invoices."""
         disputed = await self._account.fetch(self._account.v1.disputes.retrieve_async, object_id)
         intent = facts.reference(disputed.get("payment_intent"))
         if intent is None:
             return []
-        return [facts.dispute(disputed, await self._account.intent(intent), occurred_at)]
+        fact = facts.dispute(disputed, await self._account.intent(intent), occurred_at)
+        return [fact, *await self._invoices_of(disputed)]
 
     async def checkout(self, object_id: str, occurred_at: datetime) -> Sequence[Fact | None]:
-        """Checkout session -> the finished checkout, and the subscription it sold."""
+        """Checkout session -> the finished checkout, and that it sold a subscription."""
         v1 = self._account.v1
         session = await self._account.fetch(v1.checkout.sessions.retrieve_async, object_id)
         sold = facts.reference(session.get("subscription"))
-        seen = await self._subscription(sold, session.get("client_reference_id")) if sold else None
-        return [facts.checkout(session, occurred_at), seen]
+        return [facts.checkout(session, occurred_at), facts.touched(Mirrored.SUBSCRIPTION, sold)]
 
     async def subscription(self, object_id: str, _occurred_at: datetime) -> Sequence[Fact | None]:
-        """Subscription -> how it stands."""
-        return [await self._subscription(object_id)]
+        """Subscription -> how it stands, and whose it is as far as it or the checkout that sold it says."""
+        v1, seen_at = self._account.v1, self._clock.now()
+        sub = await self._account.fetch(v1.subscriptions.retrieve_async, object_id, expand=["customer"])
+        items = sub["items"]["data"]
+        if sub["items"].get("has_more"):
+            items = [
+                item
+                async for item in self._account.listed(
+                    lambda options: v1.subscription_items.list_async(
+                        {"subscription": object_id, "limit": MOST_ON_A_PAGE}, options
+                    )
+                )
+            ]
+        return [facts.subscription(sub, items, seen_at, await self._sold_to(sub))]
 
     async def invoice(self, object_id: str, _occurred_at: datetime) -> Sequence[Fact | None]:
         """Invoice -> how it stands, with all its lines and what was paid back of it."""
@@ -116,44 +123,68 @@ class StripeWebhooks:
                     lambda options: v1.invoices.line_items.list_async(object_id, {"limit": MOST_ON_A_PAGE}, options)
                 )
             ]
-        refunded = await self._refunded(object_id) if whole["amount_paid"] else 0
-        return [facts.invoice(whole, lines, refunded, seen_at)]
+        notes = await self._notes(object_id) if any(map(whole.get, invoices.NOTED)) else []
+        refunded = await self._given_back(object_id) if whole["amount_paid"] else 0
+        refunded += sum(map(invoices.out_of_band, notes))
+        return [invoices.invoice(whole, lines, refunded, seen_at, noted=sum(map(invoices.to_balance, notes)))]
 
-    async def invoice_payment(self, object_id: str, occurred_at: datetime) -> Sequence[Fact | None]:
-        """Payment of an invoice -> how the invoice stands."""
+    async def invoice_deleted(self, object_id: str, _occurred_at: datetime) -> Sequence[Fact | None]:
+        """A draft that was thrown away -> that it is gone; there is nothing left to fetch."""
+        return [InvoiceGone(provider=facts.WHO, external_id=object_id)]
+
+    async def invoice_payment(self, object_id: str, _occurred_at: datetime) -> Sequence[Fact | None]:
+        """Payment of an invoice -> the invoice."""
         made = await self._account.fetch(self._account.v1.invoice_payments.retrieve_async, object_id)
-        return await self.invoice(facts.reference(made["invoice"]) or "", occurred_at)
+        return [facts.touched(Mirrored.INVOICE, facts.reference(made["invoice"]))]
+
+    async def credit_note(self, object_id: str, _occurred_at: datetime) -> Sequence[Fact | None]:
+        """Credit note -> the invoice it is about."""
+        note = await self._account.fetch(self._account.v1.credit_notes.retrieve_async, object_id)
+        return [facts.touched(Mirrored.INVOICE, facts.reference(note["invoice"]))]
 
     async def refund(self, object_id: str, occurred_at: datetime) -> Sequence[Fact | None]:
-        """Refund -> how it stands where it is of a payment of ours, and how the invoices it was paid back of stand."""
+        """Refund -> how it stands where it is of a payment of ours, and the invoices it was paid back of."""
         v1 = self._account.v1
         refund = await self._account.fetch(v1.refunds.retrieve_async, object_id, expand=["payment_intent"])
-        return [facts.refund(refund, occurred_at), *await self._invoices_of(refund, occurred_at)]
+        return [facts.refund(refund, occurred_at), *await self._invoices_of(refund)]
 
-    async def charge(self, object_id: str, occurred_at: datetime) -> Sequence[Fact | None]:
-        """Charge -> how the invoices it paid stand."""
+    async def charge(self, object_id: str, _occurred_at: datetime) -> Sequence[Fact | None]:
+        """Charge -> the invoices it paid."""
         charge = await self._account.fetch(self._account.v1.charges.retrieve_async, object_id)
-        return await self._invoices_of(charge, occurred_at)
+        return await self._invoices_of(charge)
+
+    async def read(self, kind: Mirrored, external_id: str) -> list[Fact]:
+        """One mirrored object as it is now; gone where there is none. Raises Refused, Unavailable."""
+        translate = {Mirrored.INVOICE: self.invoice, Mirrored.SUBSCRIPTION: self.subscription}[kind]
+        return await self._found(translate(external_id, self._clock.now()))
+
+    async def _found(self, translated: Awaitable[Sequence[Fact | None]]) -> list[Fact]:
+        try:
+            return [fact for fact in await translated if fact is not None]
+        except Refused as refused:
+            if refused.code != "resource_missing":
+                raise
+            return []  # deleted since: a draft invoice, for one
 
     # -- reads several of them need ----------------------------------------------------------------------------------
 
-    async def _subscription(self, object_id: str, user_reference: str | None = None) -> Fact | None:
-        v1, seen_at = self._account.v1, self._clock.now()
-        sub = await self._account.fetch(v1.subscriptions.retrieve_async, object_id, expand=["customer"])
-        items = sub["items"]["data"]
-        if sub["items"].get("has_more"):
-            items = [
-                item
-                async for item in self._account.listed(
-                    lambda options: v1.subscription_items.list_async(
-                        {"subscription": object_id, "limit": MOST_ON_A_PAGE}, options
-                    )
-                )
-            ]
-        return facts.subscription(sub, items, seen_at, user_reference)
+    async def _sold_to(self, sub: Json) -> str | None:
+        """A subscription that does not say itself whose it is -> the reference of the checkout that sold it."""
+        if (sub.get("metadata") or {}).get("user_id"):
+            return None
+        of: Any = {"subscription": sub["id"], "limit": 1}
+        v1 = self._account.v1
+        sessions = self._account.listed(lambda options: v1.checkout.sessions.list_async(of, options))
+        async for session in sessions:
+            found: str | None = session.get("client_reference_id")
+            return found
+        return None
 
-    async def _refunded(self, invoice: str) -> int:
-        """Invoice -> what was paid back of its payments and arrived, never more than each of them paid here."""
+    async def _given_back(self, invoice: str) -> int:
+        """Invoice -> what was paid back, or taken back by a bank, of its payments; never more than each paid here.
+
+        A refund is counted by itself, whatever else tells of it: its charge, a credit note.
+        """
         v1, total = self._account.v1, 0
         made = self._account.listed(
             lambda options: v1.invoice_payments.list_async(
@@ -167,18 +198,25 @@ class StripeWebhooks:
             paid_by: Any = {kind: facts.reference(one["payment"][kind]), "limit": MOST_ON_A_PAGE}
             refunds = self._account.listed(lambda options, of=paid_by: v1.refunds.list_async(of, options))
             back = [refund["amount"] async for refund in refunds if refund["status"] == "succeeded"]
+            disputes = self._account.listed(lambda options, of=paid_by: v1.disputes.list_async(of, options))
+            back += [dispute["amount"] async for dispute in disputes if dispute["status"] in facts.WITHDRAWN]
             total += min(sum(back), one["amount_paid"] or 0)
         return total
 
-    async def _invoices_of(self, paid: Json, occurred_at: datetime) -> list[Fact | None]:
-        """Refund or charge -> its invoices, by way of the payment intent: neither names an invoice itself."""
+    async def _notes(self, invoice: str) -> list[Json]:
+        v1 = self._account.v1
+        of: Any = {"invoice": invoice, "limit": MOST_ON_A_PAGE}
+        return [note async for note in self._account.listed(lambda options: v1.credit_notes.list_async(of, options))]
+
+    async def _invoices_of(self, paid: Json) -> list[Fact | None]:
+        """Refund, charge or dispute -> its invoices, by way of the payment intent: none names an invoice itself."""
         intent = facts.reference(paid.get("payment_intent"))
         if intent is None:
             return []
         of: Any = {"payment": {"type": "payment_intent", "payment_intent": intent}, "limit": MOST_ON_A_PAGE}
         links = self._account.listed(lambda options: self._account.v1.invoice_payments.list_async(of, options))
-        invoices = dict.fromkeys([facts.reference(link["invoice"]) or "" async for link in links])
-        return [fact for invoice in invoices for fact in await self.invoice(invoice, occurred_at)]
+        invoices = dict.fromkeys([facts.reference(link["invoice"]) async for link in links])
+        return [facts.touched(Mirrored.INVOICE, invoice) for invoice in invoices]
 
 
 Translate = Callable[[StripeWebhooks, str, datetime], Awaitable[Sequence[Fact | None]]]
@@ -191,12 +229,14 @@ EXACTLY: dict[str, Translate | None] = {
     "charge.dispute.funds_withdrawn": StripeWebhooks.dispute,  # an inquiry alone moves no money
     "charge.dispute.funds_reinstated": StripeWebhooks.dispute,
     "invoice.upcoming": None,  # a forecast, without an object
+    "invoice.deleted": StripeWebhooks.invoice_deleted,
 }
 BEGINNING: dict[str, Translate] = {
     "payment_intent.": StripeWebhooks.payment,
     "customer.subscription.": StripeWebhooks.subscription,
     "invoice.": StripeWebhooks.invoice,
     "invoice_payment.": StripeWebhooks.invoice_payment,
+    "credit_note.": StripeWebhooks.credit_note,
     "refund.": StripeWebhooks.refund,
 }
 

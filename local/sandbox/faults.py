@@ -23,9 +23,12 @@ KINDS: dict[str, tuple[bool, int | None]] = {
     "409": (False, 409),
     "429": (False, 429),
     "html_502": (False, 502),
+    "html_404": (False, 404),
+    "html_200": (False, 200),
 }
 CALLS_KEPT = 10_000
-HTML_502 = b"<html><head><title>502 Bad Gateway</title></head><body><h1>502 Bad Gateway</h1></body></html>"
+HTML = "<html><head><title>{0}</title></head><body><h1>{0}</h1></body></html>"
+WORDS = {502: "502 Bad Gateway", 404: "404 Not Found", 200: "Down for maintenance"}
 
 ErrorBody = Callable[[int], dict[str, Any]]
 
@@ -109,8 +112,8 @@ class Guarded:
             await self._fail(status, headers, send, stored=happens)
 
     async def _fail(self, status: int, request_headers: dict[str, str], send: Send, *, stored: bool) -> None:
-        if status == 502:
-            kind, body = b"text/html", HTML_502
+        if status in WORDS:
+            kind, body = b"text/html", HTML.format(WORDS[status]).encode()
         else:
             error = self.world.faults.error_bodies.get(self.provider, plain_error)
             kind, body = b"application/json", json.dumps(error(status)).encode()

@@ -18,7 +18,6 @@ from models.rules.events import InvoiceReallocated
 from models.rules.explain import Step
 from models.rules.spreading import Ruling
 from models.tables.invoice import Allocation, AllocationShare, Invoice
-from models.tables.membership import Subscription
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +32,11 @@ class Spread:
     def because(self) -> tuple[Step, ...]:
         """The walk from the invoice to its classes."""
         return spreading.walked(self.known.walk, self.known.covered, self.ruling)
+
+
+def shared_of(invoice: Invoice) -> int:
+    """What of an invoice is shared over classes, in minor units (R109)."""
+    return invoicing.net_paid(invoice.amount_paid, invoice.amount_refunded, invoice.credited, invoice.credit_used)
 
 
 async def reallocate(work: Unit, touched: Iterable[Invoice]) -> None:
@@ -89,9 +93,7 @@ async def write_versions(work: Unit, spreads: Sequence[Spread]) -> None:
     shares: list[AllocationShare] = []
     for each in spreads:
         invoice, before = each.known.invoice, each.current
-        allocation = invoicing.allocate(
-            invoicing.net_paid(invoice.amount_paid, invoice.amount_refunded), each.ruling.matching.kept
-        )
+        allocation = invoicing.allocate(shared_of(invoice), each.ruling.matching.kept)
         wanted = tuple((share.attendance_id, share.amount) for share in allocation.shares if share.attendance_id)
         total = sum(share.amount for share in allocation.shares)
         if before is not None:
@@ -120,21 +122,3 @@ async def write_versions(work: Unit, spreads: Sequence[Spread]) -> None:
         await Allocation.bulk_create(versions)
         await AllocationShare.bulk_create(shares)
         await ledger.invoices_spread(work, [version.invoice_id for version in versions])
-
-
-async def give_to_owner(work: Unit, subscription: Subscription) -> None:
-    """A subscription's invoices follow it to the user and membership it is now known to be of."""
-    unbilled = (
-        await Invoice.filter(subscription_id=subscription.id, billed_off_at__isnull=True)
-        .select_for_update()
-        .order_by("id")
-    )
-    moved = [
-        invoice
-        for invoice in unbilled
-        if (invoice.user_id, invoice.membership_id) != (subscription.user_id, subscription.membership_id)
-    ]
-    for invoice in moved:
-        invoice.user_id, invoice.membership_id = subscription.user_id, subscription.membership_id
-        await invoice.save(update_fields=["user_id", "membership_id"])
-    await reallocate(work, moved)

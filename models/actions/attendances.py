@@ -1,8 +1,9 @@
 """Who is in which class, as the practice system or our desk marks it; each change spreads the invoices it touches."""
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime
+from typing import Any
 from uuid import UUID
 
 from models.actions import allocations, claimants, corrections
@@ -10,7 +11,7 @@ from models.actions.transaction import repeated
 from models.actions.unit import Unit, unit
 from models.actions.users import user_of
 from models.rules.attendance import check_mark, check_ours
-from models.rules.facts import AttendanceSeen
+from models.rules.diary import AttendanceSeen, RosterSeen
 from models.rules.invoicing import Mark
 from models.rules.refusals import Code, Refusal
 from models.rules.states import AttendanceSource, Provider, ShipmentState
@@ -19,18 +20,72 @@ from models.tables.course import Attendance, ClassSession, Course
 from models.tables.invoice import AllocationShare, Invoice, Shipment
 from models.tables.membership import ClassType
 
+Changed = defaultdict[UUID, set[datetime]]  # whose invoices of which moments follow
+
 
 @repeated
 async def attendances_seen(facts: Sequence[AttendanceSeen], *, acting: str, at: datetime) -> int:
     """Mirror a page of attendances -> how many differed from what was known; invoices follow in the same transaction.
 
-    Patients nobody is linked to, and locations that are no centre of ours, are left out; linking one reads all anew.
+    Patients nobody is linked to, and locations that are no centre of ours, are left out; linking one reads theirs anew.
     """
-    changed: defaultdict[UUID, set[datetime]] = defaultdict(set)
+    changed: Changed = defaultdict(set)
     async with unit(acting=acting, at=at) as work:
         differed = [await _mirror(work, fact, changed) for fact in facts]
         await corrections.classes_changed(work, changed)
     return sum(differed)
+
+
+@repeated
+async def rosters_seen(rosters: Sequence[RosterSeen], *, acting: str, at: datetime) -> int:
+    """Mirror classes whole -> how many places differed: who was in one and is not named any more has left it."""
+    changed: Changed = defaultdict(set)
+    async with unit(acting=acting, at=at) as work:
+        differed = [await _mirror(work, fact, changed) for roster in rosters for fact in roster.attendances]
+        left = [await _leave(work, roster, changed) for roster in rosters]
+        await corrections.classes_changed(work, changed)
+    return sum(differed) + sum(left)
+
+
+@repeated
+async def classes_listed(held: Collection[str], start: datetime, end: datetime, *, acting: str, at: datetime) -> int:
+    """The ids of all classes the practice has between two instants -> how many of ours are gone, or are back.
+
+    A class that was deleted over there is in no list of changes. A list without any class of a time we know classes of
+    is not believed.
+    """
+    changed: Changed = defaultdict(set)
+    async with unit(acting=acting, at=at) as work:
+        known = ClassSession.filter(source=AttendanceSource.NOOKAL, starts_at__gte=start, starts_at__lt=end)
+        sessions = await known.select_for_update().order_by("id")
+        if not held:
+            return 0
+        differ = [each for each in sessions if (each.external_ref in held) is (each.deleted_at is not None)]
+        for session in differ:
+            session.deleted_at = None if session.external_ref in held else at
+            await session.save(update_fields=["deleted_at"])
+            work.audit("class_listed", session, after={"deleted_at": session.deleted_at})
+            for seat in await Attendance.filter(class_session_id=session.id):
+                changed[seat.user_id].add(session.starts_at)
+        await corrections.classes_changed(work, changed)
+    return len(differ)
+
+
+async def _leave(work: Unit, roster: RosterSeen, changed: Changed) -> int:
+    """Cancel the places of a class that its roster does not name -> how many."""
+    session = await ClassSession.get_or_none(source=AttendanceSource.NOOKAL, external_ref=roster.session_id)
+    if session is None:
+        return 0
+    named = [await user_of(Provider(roster.provider), "patient", fact.patient_id) for fact in roster.attendances]
+    standing = Attendance.filter(class_session_id=session.id, source=AttendanceSource.NOOKAL)
+    gone = await standing.exclude(mark=Mark.CANCELLED).select_for_update().order_by("id")
+    gone = [seat for seat in gone if seat.user_id not in named]
+    for seat in gone:
+        before, seat.mark = seat.mark, Mark.CANCELLED
+        await seat.save(update_fields=["mark"])
+        work.audit("attendance_gone", seat, before={"mark": before}, after={"mark": seat.mark})
+        changed[seat.user_id].add(session.starts_at)
+    return len(gone)
 
 
 @repeated
@@ -92,7 +147,7 @@ async def _check_could_pay(seat: Attendance, invoice_id: UUID) -> None:
         raise Refusal(Code.INVOICE_ALREADY_BILLED, field=("invoiceId",))
 
 
-async def _mirror(work: Unit, fact: AttendanceSeen, changed: defaultdict[UUID, set[datetime]]) -> bool:
+async def _mirror(work: Unit, fact: AttendanceSeen, changed: Changed) -> bool:
     """One attendance as it is now -> whether that differs; `changed` takes whose invoices of which moments follow."""
     user_id = await user_of(Provider(fact.provider), "patient", fact.patient_id)
     centre = await Centre.get_or_none(practice_location=fact.location_id)
@@ -125,11 +180,12 @@ async def _mirror(work: Unit, fact: AttendanceSeen, changed: defaultdict[UUID, s
 
 async def _session(fact: AttendanceSeen, class_type_id: UUID, centre_id: UUID) -> tuple[ClassSession, datetime | None]:
     """The class session of a fact, and when it started before where it was moved."""
-    values = {
+    values: dict[str, Any] = {
         "starts_at": fact.starts_at,
         "ends_at": fact.ends_at,
         "class_type_id": class_type_id,
         "centre_id": centre_id,
+        "deleted_at": None,
     }
     session, made = await ClassSession.get_or_create(
         source=AttendanceSource.NOOKAL, external_ref=fact.session_id, defaults=values

@@ -8,6 +8,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 from tortoise.exceptions import IntegrityError
 
 from models.actions.access import check_minutes
+from models.actions.transaction import alone
 from models.actions.unit import unit
 from models.rules import pricing
 from models.rules.money import exponent
@@ -195,7 +196,7 @@ async def create_membership_type(
     """Make a membership that can be bought, with its payment options and the class types it covers from now on.
 
     Raises Refusal UNKNOWN_PRICING_OPTION, PRICING_OPTION_NOT_COURSEPRO, ONE_PAYMENT_OPTION_ONLY,
-    FREQUENCY_DOES_NOT_FIT, NOT_FOUND, INVALID_INPUT.        Source: CoursePro, B step 4 and 5; R27-R30, R94
+    FREQUENCY_DOES_NOT_FIT, NOT_FOUND, INVALID_INPUT, PRODUCT_IN_USE.        Source: CoursePro, B; R27-R30, R94
     """
     if term_months is not None and not 1 <= term_months <= 120:
         raise Refusal(Code.INVALID_INPUT, "A term has 1 to 120 months.", field=("termMonths",))
@@ -216,8 +217,7 @@ async def create_membership_type(
             raise Refusal(Code.NOT_FOUND, field=("centreId",))
         if await ClassType.filter(id__in=list(class_type_ids)).count() != len(set(class_type_ids)):
             raise Refusal(Code.NOT_FOUND, field=("classTypeIds",))
-        if product and await MembershipType.exists(product=product):
-            raise Refusal(Code.INVALID_INPUT, "This product belongs to another membership type.", field=("product",))
+        await check_product_free(product)
         if coursepro and not pricing_option_ids:
             found = "A CoursePro membership has the one pricing option its courses are mapped to."
             raise Refusal(Code.INVALID_INPUT, found, field=("pricingOptionIds",))
@@ -235,8 +235,23 @@ async def create_membership_type(
             await PaymentOption.create(membership_type_id=row.id, pricing_option_id=option_id, coursepro=coursepro)
         for class_type_id in dict.fromkeys(class_type_ids):
             await Coverage.create(membership_type_id=row.id, class_type_id=class_type_id, covered_from=at)
+        if product:
+            # those sold before anybody told what they are for
+            work.job("subscriptions.adopt", payload={"product": product})
         work.audit("create_membership_type", row, after={"name": name, "integration": integration, "kind": kind})
     return row
+
+
+async def check_product_free(product: str | None) -> None:
+    """Refuse a product that stands for another membership type (PRODUCT_IN_USE); who asks for the same meanwhile waits.
+
+    Source: R94
+    """
+    if product is None:
+        return
+    await alone(f"product:{product}")
+    if await MembershipType.exists(product=product):
+        raise Refusal(Code.PRODUCT_IN_USE, field=("product",))
 
 
 def _check_credits(kind: MembershipKind, credits_per_period: int | None) -> None:

@@ -1,14 +1,18 @@
 """What is changed of the catalogue once it is on sale; memberships that run keep the price they were sold at (R59)."""
 
+from collections.abc import Mapping, Sequence
 from datetime import datetime
+from typing import Any
 from uuid import UUID
 
-from models.actions.catalogue import create_membership_type
-from models.actions.unit import unit
+from models.actions.catalogue import check_product_free, create_membership_type
+from models.actions.unit import Unit, unit
 from models.rules import pricing
 from models.rules.pricing import Integration, MembershipKind, OptionType
 from models.rules.refusals import Code, Refusal
-from models.tables.membership import Coverage, MembershipType
+from models.tables.centre import Centre
+from models.tables.invoice import Invoice
+from models.tables.membership import ClassType, Coverage, MembershipType
 from models.tables.pricing import PricingOption
 
 
@@ -50,19 +54,69 @@ async def update_membership_type(
     at: datetime,
     name: str | None = None,
     integration: Integration | None = None,
+    class_type_ids: Sequence[UUID] | None = None,
+    product: str | None = None,
+    centre_id: UUID | None = None,
 ) -> MembershipType:
-    """Rename a membership type; its integration stays. Raises Refusal NOT_FOUND, INTEGRATION_FIXED. Source: R27."""
+    """Rename a membership type, change which classes it covers from now on, or say which product it stands for.
+
+    Its integration stays, and so does a product it has. Classes that began before are judged as they were (R97). Raises
+    Refusal NOT_FOUND, INTEGRATION_FIXED, PRODUCT_IN_USE, INVALID_INPUT.        Source: R27, R94, R97
+    """
     async with unit(acting=acting, at=at) as work:
         kind = await MembershipType.filter(id=membership_type_id).select_for_update().first()
         if kind is None:
             raise Refusal(Code.NOT_FOUND, field=("membershipTypeId",))
         if integration is not None:
             pricing.check_integration(kind.integration, integration)
-        if name is not None and name != kind.name:
-            before, kind.name = kind.name, name
-            await kind.save(update_fields=["name"])
-            work.audit("update_membership_type", kind, before={"name": before}, after={"name": name})
+        wanted = {"name": name, "product": product, "centre_id": centre_id}
+        changed = {word: value for word, value in wanted.items() if value not in (None, getattr(kind, word))}
+        if changed:
+            await _check_sold_as(kind, changed)
+            before = {word: getattr(kind, word) for word in changed}
+            await kind.update_from_dict(changed).save(update_fields=[*changed])
+            work.audit("update_membership_type", kind, before=before, after=changed)
+        if "product" in changed:
+            work.job("subscriptions.adopt", payload={"product": product})
+        if class_type_ids is not None:
+            await _cover(work, kind, set(class_type_ids))
     return kind
+
+
+async def _check_sold_as(kind: MembershipType, changed: Mapping[str, Any]) -> None:
+    centre_id = changed.get("centre_id")
+    if centre_id and not await Centre.exists(id=centre_id):
+        raise Refusal(Code.NOT_FOUND, field=("centreId",))
+    if "product" not in changed:
+        return
+    if kind.product is not None:
+        raise Refusal(Code.INVALID_INPUT, "It stands for another product already.", field=("product",))
+    if not (kind.centre_id or centre_id):
+        raise Refusal(Code.INVALID_INPUT, "A product's memberships belong to a centre.", field=("centreId",))
+    await check_product_free(changed["product"])
+
+
+async def _cover(work: Unit, kind: MembershipType, wanted: set[UUID]) -> None:
+    """Have a type cover these classes and no others from now on; what it covered stays known (R97)."""
+    if await ClassType.filter(id__in=list(wanted)).count() != len(wanted):
+        raise Refusal(Code.NOT_FOUND, field=("classTypeIds",))
+    held = {row.class_type_id: row for row in await Coverage.filter(membership_type_id=kind.id, covered_until=None)}
+    if held.keys() == wanted:
+        return
+    for class_type_id in held.keys() - wanted:
+        if held[class_type_id].covered_from < work.at:
+            await Coverage.filter(id=held[class_type_id].id).update(covered_until=work.at)
+        else:
+            await Coverage.filter(id=held[class_type_id].id).delete()  # it never covered a class
+    for class_type_id in sorted(wanted - held.keys()):
+        await Coverage.create(membership_type_id=kind.id, class_type_id=class_type_id, covered_from=work.at)
+    work.audit("cover_classes", kind, before={"class_types": sorted(held)}, after={"class_types": sorted(wanted)})
+    running = Invoice.filter(
+        membership__membership_type_id=kind.id, billed_off_at=None, period_end__gt=work.at, user_id__not_isnull=True
+    )
+    users: Any = await running.values_list("user_id", flat=True)
+    for user_id in sorted(set(users)):
+        work.job("invoices.respread", payload={"user_id": user_id}, user_id=user_id)
 
 
 async def clone_membership_type_for_frequency(

@@ -35,6 +35,7 @@ UNION SELECT unnest($1::uuid[])
 _WALKS = """
 SELECT i.id, i.subscription_id, i.membership_id, coalesce(s.beneficiary_id, i.user_id) AS who,
     m.membership_type_id, coalesce(s.created_at, i.created_at) AS subscribed_at,
+    i.user_id IS NULL AND EXISTS (SELECT 1 FROM membership_type t WHERE t.product = s.product) AS unowned,
     (SELECT l.external_id FROM external_link l WHERE l.user_id = coalesce(s.beneficiary_id, i.user_id)
         AND l.provider = 'NOOKAL' AND l.kind = 'patient' AND l.state = 'LINKED') AS patient
 FROM invoice i LEFT JOIN subscription s ON s.id = i.subscription_id LEFT JOIN membership m ON m.id = i.membership_id
@@ -156,6 +157,7 @@ async def walks(invoices: Sequence[Invoice]) -> dict[UUID, Known]:
                 who=row["who"],
                 patient=row["patient"],
                 paid=invoice.status is InvoiceStatus.PAID,
+                owned=not row["unowned"],
             ),
             tuple(covered[row["membership_type_id"]]),
             row["subscribed_at"],

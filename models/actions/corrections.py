@@ -7,7 +7,7 @@ from typing import Any
 from uuid import UUID
 
 from models.actions import allocations, claimants, ledger
-from models.actions.allocations import Spread
+from models.actions.allocations import Spread, shared_of
 from models.actions.claimants import Known, Place
 from models.actions.transaction import repeated
 from models.actions.unit import Unit, plain, unit
@@ -15,7 +15,7 @@ from models.rules import corrections as rules
 from models.rules.corrections import Change, CorrectionCause, CorrectionState, Figures, Line, Proposal, Shipped
 from models.rules.events import CorrectionApplied, CorrectionClosed, CorrectionOpened
 from models.rules.facts import InvoiceSeen
-from models.rules.invoicing import Matching, allocate, net_paid
+from models.rules.invoicing import Matching, Period, allocate
 from models.rules.refusals import Code, Refusal
 from models.rules.spreading import Ruling, Seat, spread
 from models.rules.states import InvoiceStatus, Provider, ShipmentState
@@ -30,7 +30,7 @@ LONGEST_ANSWER = 255
 # -- noticing ----------------------------------------------------------------------------------------------------------
 
 
-async def invoice_told(work: Unit, invoice: Invoice, fact: InvoiceSeen) -> None:
+async def invoice_told(work: Unit, invoice: Invoice, fact: InvoiceSeen, period: Period) -> None:
     """Keep what differs between a billed-off invoice, which is locked, and what its provider says of it now."""
     lines = tuple(
         Line(each.external_id, each.description[:500], each.amount, each.product_id, each.proration)
@@ -41,8 +41,10 @@ async def invoice_told(work: Unit, invoice: Invoice, fact: InvoiceSeen) -> None:
         fact.currency.upper(),
         fact.amount_paid,
         fact.amount_refunded,
-        fact.period.start,
-        fact.period.end,
+        fact.credited,
+        fact.credit_used,
+        period.start,
+        period.end,
         lines,
     )
     await _keep(work, [invoice], {invoice.id: rules.changes(await _figures(invoice), told)}, _OF_FIGURES)
@@ -58,6 +60,8 @@ async def _figures(invoice: Invoice) -> Figures:
         invoice.currency,
         invoice.amount_paid,
         invoice.amount_refunded,
+        invoice.credited,
+        invoice.credit_used,
         invoice.period_start,
         invoice.period_end,
         tuple(lines),
@@ -115,7 +119,7 @@ def _alone(known: Known, who: UUID, places: Iterable[Place]) -> Ruling:
 
 def _shares(each: Spread) -> dict[UUID, int]:
     invoice = each.known.invoice
-    allocation = allocate(net_paid(invoice.amount_paid, invoice.amount_refunded), each.ruling.matching.kept)
+    allocation = allocate(shared_of(invoice), each.ruling.matching.kept)
     return {share.attendance_id: share.amount for share in allocation.shares if share.attendance_id}
 
 
@@ -216,11 +220,11 @@ async def apply_correction(
             said = f"The invoice is still on its way to {', '.join(waiting)}: have that shipped first."
             raise Refusal(Code.ILLEGAL_MOVE, said, field=("correctionId",))
         correction.proposal = proposal or correction.proposal
-        net = net_paid(invoice.amount_paid, invoice.amount_refunded)
+        net = shared_of(invoice)
         only = correction.change.get("system")
         await _take_over(invoice, {} if only else correction.change["now"])
         await ledger.invoice_mirrored(work, invoice)
-        back = net - net_paid(invoice.amount_paid, invoice.amount_refunded)
+        back = net - shared_of(invoice)
         correction.amount = back if correction.proposal is Proposal.CREDIT_NOTE else None
         if correction.amount is not None and back <= 0:
             raise Refusal(Code.INVALID_INPUT, "No money went back: nothing can be credited.", field=("proposal",))

@@ -12,6 +12,7 @@ from models.actions import (
     invoices,
     ledger,
     mandates,
+    mirror,
     payments,
     refunds,
     rosters,
@@ -19,7 +20,7 @@ from models.actions import (
 )
 from models.actions.unit import unit
 from models.ports import ReceivedEvent
-from models.rules import facts
+from models.rules import diary, facts
 from models.rules.facts import Fact
 from models.rules.refusals import Code, Refusal
 from models.rules.states import InboxState, Provider
@@ -65,8 +66,8 @@ async def receive(provider: Provider, events: Sequence[ReceivedEvent], *, at: da
 
 
 def _about(row: InboxEvent) -> str | None:
-    """The subject of an event's job: two that read one object at once could write what they read in the wrong order."""
-    return f"inbox:{row.provider}:{row.object_id}"[:80] if row.object_id else None
+    """The subject of an event's job, if it is about an object."""
+    return mirror.about(row.provider, row.object_id) if row.object_id else None
 
 
 def storable(event: ReceivedEvent) -> ReceivedEvent:
@@ -126,8 +127,12 @@ async def replay(inbox_id: UUID, *, acting: str, at: datetime) -> InboxEvent:
     return row
 
 
-async def _attendance(fact: facts.AttendanceSeen, *, acting: str, at: datetime) -> None:
+async def _attendance(fact: diary.AttendanceSeen, *, acting: str, at: datetime) -> None:
     await attendances.attendances_seen([fact], acting=acting, at=at)
+
+
+async def _roster(fact: diary.RosterSeen, *, acting: str, at: datetime) -> None:
+    await attendances.rosters_seen([fact], acting=acting, at=at)
 
 
 Applies = Callable[..., Awaitable[Any]]
@@ -144,10 +149,13 @@ APPLIES: dict[type, Applies] = {
     facts.CheckoutCompleted: subscriptions.checkout_completed,
     facts.SubscriptionSeen: subscriptions.subscription_seen,
     facts.InvoiceSeen: invoices.invoice_seen,
+    facts.InvoiceGone: invoices.invoice_gone,
+    facts.ObjectTouched: mirror.object_touched,
     facts.CourseEnded: course_ends.course_ended,
     facts.StatusClaimed: course_ends.status_claimed,
     facts.AttendeesPosted: rosters.attendees_posted,
-    facts.AttendanceSeen: _attendance,
+    diary.AttendanceSeen: _attendance,
+    diary.RosterSeen: _roster,
 }
 
 

@@ -1,19 +1,22 @@
 """Subscription invoices: mirrored from their provider, and billed off once their period is over (R82-R112)."""
 
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from models.actions import allocations, corrections, ledger, money_proof
+from models.actions import allocations, corrections, ledger, money_proof, ownership
+from models.actions.mirror import read_anew
 from models.actions.subscriptions import mirrored
 from models.actions.transaction import repeated
-from models.actions.unit import unit
+from models.actions.unit import Unit, unit
 from models.rules import invoicing
 from models.rules.events import InvoiceBilledOff, InvoiceOpened
-from models.rules.facts import InvoiceSeen
+from models.rules.facts import InvoiceGone, InvoiceSeen, Mirrored
 from models.rules.invoicing import Hold
+from models.rules.mirroring import period_paid, products_paid
 from models.rules.refusals import Code, Refusal
-from models.rules.states import Provider
+from models.rules.states import InvoiceStatus, Provider
 from models.tables.invoice import Allocation, Invoice, InvoiceItem, Shipment
 from models.tables.membership import Subscription
 from models.tables.setting import BillingPolicy, ProviderSetting
@@ -26,23 +29,31 @@ async def invoice_seen(fact: InvoiceSeen, *, acting: str, at: datetime) -> None:
     One that was billed off keeps its figures: what changed is kept as a correction, for a person to decide.
     """
     async with unit(acting=acting, at=at) as work:
-        subscription = await _subscription(fact)
+        products = products_paid((line.product_id, line.amount, line.proration) for line in fact.lines)
+        subscription = await _subscription(work, fact, products)
+        kind = await ownership.managed(products)
+        period = period_paid(fact.period, fact.lines, kind.product if kind else None)
         invoice = await Invoice.filter(provider=fact.provider, external_id=fact.external_id).select_for_update().first()
         if invoice and invoice.billed_off_at:
-            await corrections.invoice_told(work, invoice, fact)
+            await corrections.invoice_told(work, invoice, fact, period)
             return
         opened = invoice is None
         values: dict[str, Any] = {
             "number": fact.number,
             "subscription_id": subscription.id if subscription else None,
-            "membership_id": subscription.membership_id if subscription else None,
+            "membership_id": await ownership.membership_of(subscription, products) if subscription else None,
             "user_id": subscription.user_id if subscription else None,
             "status": fact.status,
             "currency": fact.currency.upper(),
             "amount_paid": fact.amount_paid,
             "amount_refunded": fact.amount_refunded,
-            "period_start": fact.period.start,
-            "period_end": fact.period.end,
+            "total": fact.total,
+            "tax": fact.tax,
+            "discount": fact.discount,
+            "credit_used": fact.credit_used,
+            "credited": fact.credited,
+            "period_start": period.start,
+            "period_end": period.end,
         }
         if invoice is None:
             invoice = await Invoice.create(provider=fact.provider, external_id=fact.external_id, **values)
@@ -52,16 +63,36 @@ async def invoice_seen(fact: InvoiceSeen, *, acting: str, at: datetime) -> None:
         await _mirror_items(invoice, fact)
         await ledger.invoice_mirrored(work, invoice)
         if opened:
-            work.audit("open_invoice", invoice, after={"amount_paid": fact.amount_paid, "status": fact.status})
+            after = {"amount_paid": fact.amount_paid, "status": fact.status}
+            if fact.credit_used:
+                # less money came than is shared: what earlier credit paid is shared here, where it is used
+                after["credit_used"] = fact.credit_used
+            work.audit("open_invoice", invoice, after=after)
             work.emit(InvoiceOpened(invoice_id=invoice.id, user_id=invoice.user_id))
         await allocations.reallocate(work, [invoice])
 
 
-async def _subscription(fact: InvoiceSeen) -> Subscription | None:
+async def _subscription(work: Unit, fact: InvoiceSeen, products: Sequence[str]) -> Subscription | None:
     if fact.subscription_id is None:
         return None
-    product = next((line.product_id for line in fact.lines if line.product_id and not line.proration), "")
-    return await mirrored(fact.provider, fact.subscription_id, customer=fact.customer_id, product=product or "")
+    product = next(iter(products), "")
+    row, stub = await mirrored(fact.provider, fact.subscription_id, customer=fact.customer_id, product=product)
+    if stub:
+        read_anew(work, fact.provider, Mirrored.SUBSCRIPTION, fact.subscription_id)
+    return row
+
+
+@repeated
+async def invoice_gone(fact: InvoiceGone, *, acting: str, at: datetime) -> None:
+    """A draft was deleted: it will never be paid, and must not keep a class from another invoice."""
+    async with unit(acting=acting, at=at) as work:
+        invoice = await Invoice.filter(provider=fact.provider, external_id=fact.external_id).select_for_update().first()
+        if invoice is None or invoice.billed_off_at or invoice.status is InvoiceStatus.VOID:
+            return
+        before, invoice.status = invoice.status, InvoiceStatus.VOID
+        await invoice.save(update_fields=["status"])
+        work.audit("invoice_gone", invoice, before={"status": before}, after={"status": invoice.status})
+        await allocations.reallocate(work, [invoice])
 
 
 async def _mirror_items(invoice: Invoice, fact: InvoiceSeen) -> None:
@@ -145,7 +176,7 @@ async def bill_off(invoice_id: UUID, *, acting: str, at: datetime) -> Invoice:
         )
         await money_proof.check_invoice(invoice.id)
         allocation = await Allocation.get(invoice_id=invoice.id, current=True)
-        net = invoicing.net_paid(invoice.amount_paid, invoice.amount_refunded)
+        net = allocations.shared_of(invoice)
         if allocation.amount != net:
             raise AssertionError(f"allocated {allocation.amount} != received {net} for invoice {invoice.id}")
         invoice.billed_off_at = at

@@ -3,13 +3,14 @@
 from datetime import datetime
 from uuid import UUID
 
-from models.actions import arrivals, asking, ledger, links, unknowns, user_fields
+from models.actions import arrivals, asking, ledger, links, patients, subscriptions, unknowns, user_fields
 from models.actions.transaction import alone, repeated
 from models.actions.unit import Unit, unit
 from models.rules.people import checked
 from models.rules.refusals import Code, Refusal
 from models.rules.states import ReviewKind, ReviewState
 from models.tables.coursepro import ReviewItem
+from models.tables.membership import Subscription
 from models.tables.payment import Payment
 
 LONGEST_ANSWER = 255
@@ -21,8 +22,9 @@ async def settle_review(
 ) -> ReviewItem:
     """Answer a question.
 
-    Whose record it is: the candidate's with `user_id`, somebody new's without. What becomes of money: in words, by
-    `answer`. What became of a call whose answer was lost: the words of `unknowns.decided`.
+    Whose record it is: the candidate's with `user_id`, somebody new's without; whose subscription: that of `user_id`.
+    Which patient: the one whose id is the `answer`, or NONE. What becomes of money: in words, by `answer`. What became
+    of a call whose answer was lost: the words of `unknowns.decided`.
 
     Raises Refusal NOT_FOUND (also for a user who is no candidate), ILLEGAL_MOVE (it is answered), INVALID_INPUT (no
     answer, none of its words, or the user has another record), for somebody new what `arrivals.user_arrived` does.
@@ -33,9 +35,15 @@ async def settle_review(
         asked, payment = await _held(review_item_id)
         if asked.state is not ReviewState.OPEN:
             raise Refusal(Code.ILLEGAL_MOVE, f"It is {asked.state} already.", field=("reviewItemId",))
-        if asked.kind is ReviewKind.USER_MATCH:
-            asked.user_id = await _whose(work, asked, user_id)
-            answer = answer or str(asked.user_id)
+        match asked.kind:
+            case ReviewKind.USER_MATCH:
+                asked.user_id = await _whose(work, asked, user_id)
+                answer = answer or str(asked.user_id)
+            case ReviewKind.SUBSCRIPTION_MATCH:
+                answer = await _sold_to(work, asked, user_id)
+                asked.user_id = user_id
+            case ReviewKind.PATIENT_MATCH:
+                await patients.decided(work, asked, answer)
         if not answer:
             raise Refusal(Code.INVALID_INPUT, "Say what was decided.", field=("answer",))
         asked.state, asked.answer = ReviewState.SETTLED, answer
@@ -59,6 +67,14 @@ async def _held(review_item_id: UUID) -> tuple[ReviewItem, Payment | None]:
     payment = await asking.known(Payment, asked.provider, ours=asked.subject, theirs="") if about_money else None
     payment = await asking.locked(payment.id) if payment else None
     return await ReviewItem.filter(id=review_item_id).select_for_update().get(), payment
+
+
+async def _sold_to(work: Unit, asked: ReviewItem, user_id: UUID | None) -> str:
+    sold = await Subscription.get_or_none(provider=asked.provider, external_id=asked.subject)
+    if user_id is None or sold is None:
+        raise Refusal(Code.INVALID_INPUT, "Say whose subscription it is.", field=("userId",))
+    await subscriptions.link_subscription(sold.id, user_id=user_id, acting=work.acting, at=work.at)
+    return str(user_id)
 
 
 async def _whose(work: Unit, asked: ReviewItem, user_id: UUID | None) -> UUID:

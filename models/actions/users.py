@@ -12,9 +12,8 @@ from models.rules.events import UserChanged, UserLinked
 from models.rules.matching import normalised_email
 from models.rules.people import TOLD, Values, as_text, checked
 from models.rules.refusals import Code, Refusal
-from models.rules.states import LinkState, Provider, UserState
-from models.tables.coursepro import UserSync
-from models.tables.job import Job
+from models.rules.states import LinkState, Provider, ReviewKind, ReviewState, UserState
+from models.tables.coursepro import ReviewItem, UserSync
 from models.tables.user import ExternalLink, User
 
 
@@ -134,15 +133,26 @@ async def link_external(
         )
         work.emit(UserLinked(user_id=user_id))
         if provider is Provider.NOOKAL:
-            # what the practice told of this patient before we knew whose it is has to be read again, also where a
-            # reading that does not know of the link is under way: it only remembers where nothing changed meanwhile
-            await Job.filter(key="practice.poll").update(payload={"anew_for": external_id})
+            # what the practice told of this patient before we knew whose it is was left out, and has to be read
+            work.job("practice.read_patient", payload={"patient_id": external_id, "user_id": user_id}, user_id=user_id)
+            await _drop_question(work, user_id)
+        if (provider, kind) == (Provider.STRIPE, "customer"):
+            work.job("subscriptions.adopt", payload={"customer": external_id}, user_id=user_id)
         if provider is Provider.COURSEPRO:
             # what another record was told says nothing of what this one holds
             await UserSync.filter(user_id=user_id).delete()
             work.emit(UserChanged(user_id=user_id))
         work.audit("link_external", link, after={"user_id": user_id, "provider": provider, "kind": kind})
     return link
+
+
+async def _drop_question(work: Unit, user_id: UUID) -> None:
+    """Which patient a user is need not be asked any more."""
+    asked = ReviewItem.filter(kind=ReviewKind.PATIENT_MATCH, subject=str(user_id), state=ReviewState.OPEN)
+    for item in await asked.select_for_update():
+        item.state = ReviewState.DROPPED
+        await item.save(update_fields=["state"])
+        work.audit("drop_review", item, after={"state": item.state})
 
 
 async def linked(user_id: UUID, provider: Provider, kind: str) -> str | None:

@@ -64,6 +64,8 @@ class Figures:
     currency: str
     amount_paid: int
     amount_refunded: int
+    credited: int
+    credit_used: int
     period_start: datetime
     period_end: datetime
     lines: tuple[Line, ...]
@@ -76,7 +78,7 @@ class Figures:
     @property
     def net(self) -> int:
         """What the client was charged and did not get back (R109)."""
-        return net_paid(self.amount_paid, self.amount_refunded)
+        return net_paid(self.amount_paid, self.amount_refunded, self.credited, self.credit_used)
 
 
 class Change(NamedTuple):

@@ -158,6 +158,13 @@ class RefundUpdated:
 
 
 @dataclass(frozen=True, slots=True)
+class PatientWanted:
+    """A person's classes are paid by a membership, so their record in the practice system has to be known (R103)."""
+
+    user_id: UUID
+
+
+@dataclass(frozen=True, slots=True)
 class InvoiceOpened:
     """A subscription invoice arrived and was allocated for the first time (R86)."""
 
@@ -236,6 +243,7 @@ Event = (
     | PaymentMissed
     | RefundDue
     | RefundUpdated
+    | PatientWanted
     | InvoiceOpened
     | InvoiceReallocated
     | InvoiceBilledOff
@@ -280,6 +288,7 @@ REACTIONS: dict[type, tuple[str, ...]] = {  # event -> the jobs written with it,
     PaymentDue: ("payments.collect",),
     PaymentMissed: ("notifications.payment_failed",),
     RefundDue: ("payments.refund",),
+    PatientWanted: ("practice.find_patient",),
     InvoiceBilledOff: ("practice.ship_invoice", "accounting.ship_invoice"),
     CorrectionApplied: ("practice.ship_invoice", "accounting.ship_invoice"),
 }

@@ -10,8 +10,15 @@ from enum import StrEnum
 from typing import ClassVar
 from uuid import UUID
 
+from models.rules.diary import AttendanceSeen, RosterSeen
 from models.rules.invoicing import Mark, Period
-from models.rules.states import InvoiceStatus, MandateStatus, PaymentOutcome, RefundOutcome, SubscriptionStatus
+from models.rules.states import (
+    InvoiceStatus,
+    MandateStatus,
+    PaymentOutcome,
+    RefundOutcome,
+    SubscriptionStatus,
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -168,7 +175,11 @@ class InvoiceLineSeen:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class InvoiceSeen:
-    """A subscription invoice as it stands at its provider: amounts in minor units of `currency` (R85, R95, R109)."""
+    """A subscription invoice as it stands at its provider: amounts in minor units of `currency` (R85, R95, R109).
+
+    `amount_paid` is money that came, `amount_refunded` money that went back, however it was told. `credit_used` is what
+    earlier credit paid of `total`, `credited` what this one left the customer as credit; in neither did money move.
+    """
 
     provider: str
     external_id: str
@@ -184,6 +195,37 @@ class InvoiceSeen:
     lines: tuple[InvoiceLineSeen, ...]
     created_at: datetime
     seen_at: datetime
+    tax: int = 0
+    discount: int = 0
+    credit_used: int = 0
+    credited: int = 0
+
+
+class Mirrored(StrEnum):
+    """What is mirrored whole from the card provider, and can be read by its id."""
+
+    SUBSCRIPTION = "SUBSCRIPTION"
+    INVOICE = "INVOICE"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InvoiceGone:
+    """An invoice was deleted at its provider before anybody was to pay it."""
+
+    provider: str
+    external_id: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ObjectTouched:
+    """An object that is mirrored may have changed; it is read on its own, by one reader at a time.
+
+    Two that read it at once could write what they read in the wrong order.
+    """
+
+    provider: str
+    kind: Mirrored
+    external_id: str
 
 
 class CourseEnd(StrEnum):
@@ -244,25 +286,6 @@ class AttendeesPosted:
     event_id: str = ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AttendanceSeen:
-    """A patient's place in a class as the practice has it now (R103-R105); `invoice_id` is any invoice's on it."""
-
-    provider: str
-    external_id: str
-    patient_id: str
-    session_id: str
-    class_type_id: str
-    class_name: str
-    location_id: str
-    starts_at: datetime
-    ends_at: datetime
-    mark: Mark
-    seen_at: datetime
-    invoiced: bool = False
-    invoice_id: str | None = None
-
-
 Fact = (
     PaymentSubmitted
     | PaymentSucceeded
@@ -276,8 +299,11 @@ Fact = (
     | CheckoutCompleted
     | SubscriptionSeen
     | InvoiceSeen
+    | InvoiceGone
+    | ObjectTouched
     | CourseEnded
     | StatusClaimed
     | AttendeesPosted
     | AttendanceSeen
+    | RosterSeen
 )

@@ -37,6 +37,7 @@ class Hold(StrEnum):
     """Why an invoice waits instead of being billed off (R100, R101, R103, R109)."""
 
     NO_SUBSCRIPTION = "NO_SUBSCRIPTION"
+    SUBSCRIPTION_UNLINKED = "SUBSCRIPTION_UNLINKED"
     UNMANAGED_PRODUCT = "UNMANAGED_PRODUCT"
     PATIENT_UNLINKED = "PATIENT_UNLINKED"
     UNPAID = "UNPAID"
@@ -187,14 +188,16 @@ def allocate(amount: int, kept: Iterable[Attendance]) -> Allocation:
     return Allocation(Kind.CLASSES, shares, (why, exact))
 
 
-def net_paid(amount_paid: int, refunded: int) -> int:
-    """(minor units paid, minor units refunded before billing off) -> what is shared; ValueError when below 0.
+def net_paid(amount_paid: int, refunded: int, credited: int = 0, credit_used: int = 0) -> int:
+    """(minor units paid, refunded, left as credit, paid by earlier credit) -> what is shared; ValueError when below 0.
 
-    Tax is inside and discounts are off, as the client was charged. Source: BOS; R109
+    Tax is inside and discounts are off, as the client was charged. Credit is shared where it is used, so that each cent
+    is shared once. Source: BOS; R109
     """
-    if refunded < 0 or amount_paid < refunded:
-        raise ValueError(f"{refunded} refunded of {amount_paid} paid")
-    return amount_paid - refunded
+    net = amount_paid - refunded - credited + credit_used
+    if refunded < 0 or net < 0:
+        raise ValueError(f"{refunded} refunded, {credited} credited of {amount_paid} paid")
+    return net
 
 
 def billable(period_end: datetime, grace: timedelta, at: datetime) -> bool:
@@ -202,13 +205,16 @@ def billable(period_end: datetime, grace: timedelta, at: datetime) -> bool:
     return at >= period_end + grace
 
 
-def hold_reason(*, subscribed: bool, managed: bool, patient_linked: bool, paid: bool) -> Hold | None:
+def hold_reason(
+    *, subscribed: bool, managed: bool, patient_linked: bool, paid: bool, owned: bool = True
+) -> Hold | None:
     """The first thing missing on the walk from invoice to classes, or None when nothing is.
 
-    Source: BOS, find matching classes; R100, R101, R103, R109
+    Source: BOS, find matching classes; R92, R100, R101, R103, R109
     """
     walk = {
         Hold.NO_SUBSCRIPTION: subscribed,
+        Hold.SUBSCRIPTION_UNLINKED: owned,
         Hold.UNMANAGED_PRODUCT: managed,
         Hold.PATIENT_UNLINKED: patient_linked,
         Hold.UNPAID: paid,
@@ -218,6 +224,7 @@ def hold_reason(*, subscribed: bool, managed: bool, patient_linked: bool, paid: 
 
 HELD: dict[Hold, Code] = {
     Hold.NO_SUBSCRIPTION: Code.NO_SUBSCRIPTION,
+    Hold.SUBSCRIPTION_UNLINKED: Code.SUBSCRIPTION_UNLINKED,
     Hold.UNMANAGED_PRODUCT: Code.UNMANAGED_PRODUCT,
     Hold.PATIENT_UNLINKED: Code.PATIENT_UNLINKED,
     Hold.UNPAID: Code.INVOICE_NOT_PAID,

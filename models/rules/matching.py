@@ -57,6 +57,29 @@ class Match:
         return self.user_ids[0] if self.kind is MatchKind.ONE else None
 
 
+class Fit(StrEnum):
+    """How one record fits a person: by name and e-mail address, by one of them, or not (R103)."""
+
+    WHOLE = "WHOLE"
+    HALF = "HALF"
+    NONE = "NONE"
+
+
+def fit(user: Identity, patient: Identity) -> tuple[Fit, dict[str, bool | None]]:
+    """(user, patient) -> how they fit, and each detail compared.
+
+    WHOLE only with the same address and the same first and family name; a short name or another address is HALF, and so
+    is another date of birth with both the same. Source: BOS; R103
+    """
+    same_email = bool(user.email) and normalised_email(user.email) == normalised_email(patient.email)
+    compared = {**_compared(patient, user), "email": same_email}
+    same_name = compared["last_name"] is True and compared["first_name"] is True
+    if same_email and same_name:
+        return (Fit.HALF if compared["date_of_birth"] is False else Fit.WHOLE), compared
+    half = same_email or (same_name and compared["date_of_birth"] is not False)
+    return (Fit.HALF if half else Fit.NONE), compared
+
+
 def normalised_email(email: str) -> str:
     """E-mail address -> the form addresses are compared and stored unique in: trimmed, folded to one case. Source: R53.
 

@@ -65,6 +65,8 @@ class Code(StrEnum):
     UNMANAGED_PRODUCT = "UNMANAGED_PRODUCT"
     PATIENT_UNLINKED = "PATIENT_UNLINKED"
     NO_SUBSCRIPTION = "NO_SUBSCRIPTION"
+    SUBSCRIPTION_UNLINKED = "SUBSCRIPTION_UNLINKED"
+    PRODUCT_IN_USE = "PRODUCT_IN_USE"
     PROVIDER_NOT_CONFIGURED = "PROVIDER_NOT_CONFIGURED"
     CREDENTIALS_INCOMPLETE = "CREDENTIALS_INCOMPLETE"
     ADDRESS_NOT_ALLOWED = "ADDRESS_NOT_ALLOWED"
@@ -204,6 +206,10 @@ REFUSALS: dict[Code, Declared] = {
     ),
     _C.PATIENT_UNLINKED: Declared("The user is tied to no patient: link the user first.", "BOS, definitions; R103"),
     _C.NO_SUBSCRIPTION: Declared("The invoice's subscription is unknown here: link it.", "BOS, walk step 1; R100"),
+    _C.SUBSCRIPTION_UNLINKED: Declared(
+        "Nobody knows whose subscription this invoice is of: say so by linkSubscription.", "BOS, definitions; R92"
+    ),
+    _C.PRODUCT_IN_USE: Declared("A product stands for one membership type only: this one is taken.", "BOS; R94"),
     _C.PROVIDER_NOT_CONFIGURED: Declared("This provider has no credentials yet: configure it first.", "R65, R73"),
     _C.CREDENTIALS_INCOMPLETE: Declared(
         "Changes to users are sent to CoursePro once all its credentials are entered: give what is missing.",

@@ -37,7 +37,8 @@ class OverlapRule(StrEnum):
 class Walk:
     """From an invoice to what it may pay for: whose classes, by which membership type, and what is missing (R100-R103).
 
-    `membership_type` is None where no membership of ours is behind it, `patient` where nobody is linked.
+    `membership_type` is None where no membership of ours is behind it, `patient` where nobody is linked; it is not
+    `owned` where its product is managed here and nobody knows whose it is.
     """
 
     subscription_id: UUID | None
@@ -45,12 +46,14 @@ class Walk:
     who: UUID | None
     patient: str | None
     paid: bool
+    owned: bool = True
 
     @property
     def hold(self) -> Hold | None:
         """The first thing missing. Source: R100, R101, R103, R109."""
         return hold_reason(
             subscribed=self.subscription_id is not None,
+            owned=self.owned,
             managed=self.membership_id is not None,
             patient_linked=self.patient is not None or self.who is None,
             paid=self.paid,

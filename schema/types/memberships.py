@@ -80,7 +80,12 @@ class CardSubscription(Node):
     customer: str = column("The customer's id there.")
     product: str = column("The product's id there.")
     status: SubscriptionStatus = column("Where it stands there.")
-    user = one("User", "Whose it is, once that is sure.")
+    user = one("User", "Who pays, once that is sure.")
+    beneficiary = one("User", "Who attends, where that is another.")
+    managed: bool = column(
+        "Whether a membership type stands for its product; one without is kept, and not billed off.",
+        "EXISTS (SELECT 1 FROM membership_type mt WHERE mt.product = {row}.product)",
+    )
     membership = one("Membership", "What it pays, once that is sure.")
     created_at: datetime = column("When it was first seen.")
     invoices = many("Invoice", "Its invoices.", on="subscription_id")

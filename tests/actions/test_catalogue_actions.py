@@ -174,7 +174,7 @@ async def test_a_membership_type_fits_its_options_or_is_not_made() -> None:
         ({"sessions": 5}, Code.INVALID_INPUT, ("sessions",)),
         ({"kind": fixed, "term_months": -1}, Code.INVALID_INPUT, ("termMonths",)),
         ({"product": a_name("prod")}, Code.INVALID_INPUT, ("centreId",)),
-        ({"product": product, "centre_id": centre.id}, Code.INVALID_INPUT, ("product",)),
+        ({"product": product, "centre_id": centre.id}, Code.PRODUCT_IN_USE, ("product",)),
         ({"centre_id": new_id()}, Code.NOT_FOUND, ("centreId",)),
         ({"class_type_ids": [new_id()]}, Code.NOT_FOUND, ("classTypeIds",)),
         ({"kind": fixed, "term_months": 0}, Code.INVALID_INPUT, ("termMonths",)),

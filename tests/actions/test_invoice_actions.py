@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from models.actions import invoices, jobs, shipments, users
+from models.actions import invoices, shipments, users
 from models.ports import OutgoingInvoice
 from models.rules.facts import InvoiceLineSeen
 from models.rules.invoicing import Kind, Mark, Period
@@ -14,7 +14,6 @@ from models.rules.refusals import Code, Refusal
 from models.rules.states import InvoiceStatus, Provider
 from models.tables.course import ClassSession
 from models.tables.invoice import AllocationShare, Invoice, InvoiceItem, Shipment
-from models.tables.job import Job
 from models.tables.membership import ClassType, Coverage
 from models.tables.setting import ProviderSetting
 from tests.build import (
@@ -26,14 +25,12 @@ from tests.build import (
     a_clinic,
     a_name,
     a_subscriber,
-    a_user,
     attend,
     happening,
     nothing_written,
     refused,
     spread,
     tell,
-    tied,
     versions,
 )
 
@@ -287,7 +284,7 @@ async def test_an_unpaid_invoice_waits_for_its_money() -> None:
 
 
 async def test_a_patient_nobody_is_tied_to_holds_until_linked() -> None:
-    """R103: held, not ad-hoc; linking spreads anew, and the practice is read again from the beginning."""
+    """R103: held, not ad-hoc; linking spreads anew, and has the patient's classes read that were left out."""
     clinic = await a_clinic(linked=False)
     await tell(clinic.subscribed(), clinic.invoiced())
     await attend(clinic.seat(1, NOW + DAY))
@@ -295,8 +292,6 @@ async def test_a_patient_nobody_is_tied_to_holds_until_linked() -> None:
     assert (invoice.hold, invoice.user_id) == ("PATIENT_UNLINKED", clinic.user.id)
     async with refused(Code.PATIENT_UNLINKED):
         await bill_off(invoice)
-    poll, _ = await Job.get_or_create(key="practice.poll", defaults={"kind": "practice.poll"})
-    await Job.filter(id=poll.id).update(payload={"since": NOW.isoformat()})
     async with happening() as seen:
         await users.link_external(
             user_id=clinic.user.id,
@@ -306,26 +301,14 @@ async def test_a_patient_nobody_is_tied_to_holds_until_linked() -> None:
             acting=BY,
             at=NOW,
         )
-    assert [(job.kind, job.payload) for job in seen.jobs] == [("invoices.respread", {"user_id": str(clinic.user.id)})]
-    assert "since" not in (await Job.get(id=poll.id)).payload
+    assert [(job.kind, job.payload) for job in seen.jobs] == [
+        ("invoices.respread", {"user_id": str(clinic.user.id)}),
+        ("practice.read_patient", {"user_id": str(clinic.user.id), "patient_id": clinic.patient}),
+    ]
     await invoices.respread(clinic.user.id, acting=BY, at=NOW)
     assert (await clinic.invoice()).hold is None
     await attend(clinic.seat(1, NOW + DAY))
     assert await spread(invoice) == [50_00]
-
-
-async def test_each_link_is_news_to_a_poll_under_way() -> None:
-    """A poll that began before the second patient was linked must not remember that it has read everything."""
-    poll, _ = await Job.get_or_create(key="practice.poll", defaults={"kind": "practice.poll"})
-    await Job.filter(id=poll.id).update(payload={}, state="READY", run_at=None, lease_until=None)
-    await tied(await a_user(), Provider.NOOKAL, "patient")
-    held = await jobs.claim(poll.id)
-    assert held is not None
-    assert held.payload.get("since") is None
-    await tied(await a_user(), Provider.NOOKAL, "patient")
-    await jobs.remember(held, {"since": NOW.isoformat()})
-    assert "since" not in (await Job.get(id=poll.id)).payload
-    await jobs.finish(held.lease, again_in=0)
 
 
 async def test_what_is_missing_on_the_walk_holds() -> None:

@@ -207,7 +207,7 @@ async def test_no_provider_is_called_inside_whatever_its_row_says(
         await (await registry.payments(provider)).collect(an_order(customer="c", payment_method="p", mandate="m"))
 
     async def changes() -> None:
-        async for _ in (await registry.practice()).changes(None):
+        async for _ in (await registry.practice()).changes({}):
             pass
 
     async def find() -> None:

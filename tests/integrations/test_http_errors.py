@@ -90,7 +90,7 @@ async def test_logs_hold_no_key_token_name_or_address(
         await coursepro.push_membership(push)
         await xero.ship(INVOICE)
         with pytest.raises(Refused):
-            _ = [page async for page in nookal.changes(None)]
+            _ = [page async for page in nookal.changes({})]
     written = json.dumps(logs) + caplog.text
     assert "/Invoices" in written
     for secret in (

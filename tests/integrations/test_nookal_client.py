@@ -11,8 +11,18 @@ import pytest
 from integrations.nookal.client import Nookal
 from integrations.nookal.wire import next_page, rows
 from integrations.pace import Allowance, Pace
-from models.ports import OutcomeUnknown, OutgoingInvoice, ProviderError, RateLimited, Refused, ShippedItem, Unavailable
-from models.rules.facts import AttendanceSeen
+from models.ports import (
+    OutcomeUnknown,
+    OutgoingInvoice,
+    Patient,
+    Place,
+    ProviderError,
+    RateLimited,
+    Refused,
+    ShippedItem,
+    Unavailable,
+)
+from models.rules.diary import AttendanceSeen
 from models.rules.invoicing import Mark
 from tests.integrations.conftest import Sandbox, StoppedClock
 from tests.sandbox.conftest import free_ports
@@ -57,8 +67,15 @@ def clinic(sandbox: Sandbox) -> Clinic:
     return Clinic(sandbox)
 
 
-async def seen(nookal: Nookal, since: datetime | None = None) -> list[list[Any]]:
-    return [list(page) async for page in nookal.changes(since)]
+async def read(nookal: Nookal, place: Place | None = None) -> tuple[list[list[Any]], Place]:
+    """The classes that changed after a place, each as its attendances -> (those, the place after them)."""
+    pages = [page async for page in nookal.changes(place or {})]
+    assert [page.last for page in pages] == [False] * (len(pages) - 1) + [True]
+    return [list(roster.attendances) for page in pages for roster in page.rosters], pages[-1].place
+
+
+async def seen(nookal: Nookal) -> list[list[Any]]:
+    return (await read(nookal))[0]
 
 
 # -- the diary ---------------------------------------------------------------------------------------------------------
@@ -120,15 +137,29 @@ async def test_a_class_called_off_is_called_off_for_everybody(nookal: Nookal, cl
     assert [one.mark for one in attendances] == [Mark.CANCELLED, Mark.CANCELLED]
 
 
-async def test_only_what_changed_since(nookal: Nookal, clinic: Clinic, sandbox: Sandbox) -> None:
+def pass_time(sandbox: Sandbox, clock: StoppedClock, **by: float) -> None:
+    sandbox.advance(**by)
+    clock.at += timedelta(**by)
+
+
+@pytest.mark.parametrize("zone", ["UTC", "Australia/Melbourne", "America/New_York"])
+async def test_only_what_changed_since(
+    nookal: Nookal, clinic: Clinic, sandbox: Sandbox, clock: StoppedClock, zone: str
+) -> None:
+    """Whichever zone Nookal's stamps are in, and whatever our clock says beside the sandbox's."""
+    clock.at = sandbox.now() + timedelta(hours=1)
+    clinic.do("stamps_in", zone=zone)
     patient = clinic.patient()
     clinic.held("2026-02-10T09:30:00", patient)
     later = clinic.held("2026-02-11T09:30:00", patient)
-    sandbox.advance(hours=1)
-    since = sandbox.now() - timedelta(minutes=1)
-    assert await seen(nookal, since) == []
+    first, place = await read(nookal)
+    assert len(first) == 2
+    pass_time(sandbox, clock, minutes=3)
+    place = (await read(nookal, place))[1]  # the stamps of a while ago are looked at once more
+    pass_time(sandbox, clock, minutes=3)
+    assert (await read(nookal, place))[0] == []
     clinic.do("set_participant", class_id=later, patient_id=patient, DNA=True)
-    ((attendance,),) = await seen(nookal, since)
+    ((attendance,),), _ = await read(nookal, place)
     assert (attendance.session_id, attendance.mark) == (later, Mark.DNA)
 
 
@@ -146,6 +177,102 @@ async def test_every_page_is_read(nookal: Nookal, clinic: Clinic, monkeypatch: p
     pages = await seen(nookal)
     assert [page[0].session_id for page in pages] == classes
     assert [[one.patient_id for one in page] for page in pages] == [patients] * 3
+
+
+async def test_a_reading_goes_on_where_it_was_broken_off(
+    nookal: Nookal, clinic: Clinic, sandbox: Sandbox, clock: StoppedClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In the middle of a page, by another process; and what changed meanwhile is read the next time."""
+    monkeypatch.setattr("integrations.nookal.since.PAGE_LENGTH", 2)
+    clock.at = sandbox.now()
+    patient = clinic.patient()
+    classes = [clinic.held(f"2026-02-1{number}T09:30:00", patient) for number in range(5)]
+    whole = [page async for page in nookal.changes({})]
+    assert [roster.session_id for page in whole for roster in page.rosters] == classes
+    for done, page in enumerate(whole[:-1], 1):
+        rest, _ = await read(nookal, page.place)
+        assert [one.session_id for (one,) in rest] == classes[done:]
+    pass_time(sandbox, clock, minutes=5)
+    clinic.do("set_participant", class_id=classes[0], patient_id=patient, DNA=True)
+    _, place = await read(nookal, whole[2].place)
+    pass_time(sandbox, clock, minutes=5)
+    ((again,),) = [one for one in (await read(nookal, place))[0] if one[0].session_id == classes[0]]
+    assert again.mark is Mark.DNA
+
+
+async def test_one_class_that_cannot_be_read_does_not_stop_the_others(nookal: Nookal, clinic: Clinic) -> None:
+    """It was deleted after it was listed."""
+    first, gone, last = (clinic.held(f"2026-02-1{number}T09:30:00", clinic.patient()) for number in range(3))
+    reading = nookal.changes({})
+    before = await anext(reading)
+    clinic.do("delete_class", class_id=gone)
+    after = [[roster.session_id for roster in page.rosters] async for page in reading]
+    assert ([roster.session_id for roster in before.rosters], after) == ([first], [[], [last], []])
+
+
+@pytest.mark.parametrize("kind", ["html_502", "html_404", "html_200"])
+async def test_a_page_of_html_ends_a_reading_and_not_the_next(
+    nookal: Nookal, clinic: Clinic, sandbox: Sandbox, kind: str
+) -> None:
+    clinic.held("2026-02-10T09:30:00", clinic.patient())
+    sandbox.post("/faults", provider="nookal", path="/getClasses$", kind=kind, times=3)
+    with pytest.raises(ProviderError):
+        await seen(nookal)
+    sandbox.admin.delete("/faults")
+    assert len(await seen(nookal)) == 1
+
+
+# -- patients ----------------------------------------------------------------------------------------------------------
+
+
+async def test_patients_are_found_by_address_or_family_name(nookal: Nookal, clinic: Clinic) -> None:
+    ada = clinic.patient()
+    clinic.do("edit_patient", patient_id=ada, DOB="1990-05-01")
+    other = clinic.do("add_patient", first_name="Kid", last_name="King", email="ADA@example.org")["ID"]
+    gone = clinic.do("add_patient", first_name="Bo", last_name="byron", email="")["ID"]
+    clinic.do("edit_patient", patient_id=gone, active="0", DOB="0000-00-00")
+    clinic.do("add_patient", first_name="Eve", last_name="Else", email="eve@example.org")
+    found = await nookal.find_patients(email="ada@example.org", last_name="Byron")
+    assert sorted(found, key=lambda each: int(each.external_id)) == [
+        Patient(ada, "Ada", "Byron", "ada@example.org", date(1990, 5, 1)),
+        Patient(other, "Kid", "King", "ADA@example.org"),
+        Patient(gone, "Bo", "byron", "", active=False),
+    ]
+
+
+async def test_patients_are_polled_as_they_change(
+    nookal: Nookal, clinic: Clinic, sandbox: Sandbox, clock: StoppedClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("integrations.nookal.since.PAGE_LENGTH", 2)
+    clock.at = sandbox.now()
+    numbers = [clinic.patient(f"P{number}") for number in range(5)]
+
+    async def polled(place: Place) -> tuple[list[str], Place]:
+        pages = [page async for page in nookal.patients(place)]
+        return [each.external_id for page in pages for each in page.patients], pages[-1].place
+
+    found, place = await polled({})
+    assert found == numbers
+    for _ in range(2):
+        pass_time(sandbox, clock, minutes=3)
+        _, place = await polled(place)
+    clinic.do("edit_patient", patient_id=numbers[3], LastName="King")
+    assert (await polled(place))[0] == [numbers[3]]
+
+
+async def test_the_classes_of_one_patient_are_read_with_their_own_flags(nookal: Nookal, clinic: Clinic) -> None:
+    """A booking does not tell that its class was called off: the class does."""
+    patient, other = clinic.patient(), clinic.patient("Bo")
+    early, stands, off = (clinic.held(f"2026-02-{day}T09:30:00", patient, other) for day in ("09", "10", "11"))
+    clinic.do("cancel_class", class_id=off)
+    clinic.do("set_participant", class_id=stands, patient_id=patient, arrived=True)
+    found = await nookal.attendances_of(patient, date(2026, 2, 10))
+    assert [(one.session_id, one.patient_id, one.mark) for one in found] == [
+        (stands, patient, Mark.ATTENDED),
+        (off, patient, Mark.CANCELLED),
+    ]
+    held = [one async for page in nookal.classes_held(date(2026, 2, 9), date(2026, 2, 10)) for one in page]
+    assert held == [early, stands]
 
 
 async def test_a_class_over_the_change_of_the_clock_lasts_its_hour(nookal: Nookal, clinic: Clinic) -> None:

@@ -223,17 +223,23 @@ async def test_a_retry_confirms_the_same_intent(
 async def test_a_payment_link_is_made_once_and_names_the_user(stripe_account: StripeAccount, sandbox: Sandbox) -> None:
     sold = sandbox.do("stripe", "create_product", name="Pilates", amount=10000, currency="aud", interval="month")
     user = uuid4()
-    url = await stripe_account.payment_link(product=sold["product"], user_id=user, key="link:1")
-    again = await stripe_account.payment_link(product=sold["product"], user_id=None, key="link:2")
+    asked: dict[str, Any] = {"product": sold["product"], "metadata": {"membership_type_id": "mt"}}
+    url = await stripe_account.payment_link(**asked, reference=f"{user}_{user}", email="a+b@example.org", key="link:1")
+    again = await stripe_account.payment_link(**asked, reference=None, email=None, key="link:2")
 
     (link,) = sandbox.state_of("stripe.payment_link")
-    assert url == f"{link['url']}?client_reference_id={user}"
+    assert url == f"{link['url']}?client_reference_id={user}_{user}&prefilled_email=a%2Bb%40example.org"
     assert again == link["url"]
-    assert link["metadata"] == {"product": sold["product"], "price": sold["price"]}
+    told = {"membership_type_id": "mt", "product": sold["product"], "price": sold["price"]}
+    assert (link["metadata"], link["subscription_data"]["metadata"]) == (told, told)
+    # what is sold by it carries both: the reference on the checkout, the metadata on the subscription too
+    sandbox.do("stripe", "complete_payment_link", payment_link=url, email="a@example.org", name="A")
+    (session,), (sub,) = sandbox.state_of("stripe.checkout.session"), sandbox.state_of("stripe.subscription")
+    assert (session["client_reference_id"], session["metadata"], sub["metadata"]) == (f"{user}_{user}", told, told)
 
 
 async def test_a_product_without_a_recurring_price_is_not_sold(stripe_account: StripeAccount, sandbox: Sandbox) -> None:
     product = await stripe_account.v1.products.create_async({"name": "Towel"})
     with pytest.raises(Refused) as refused:
-        await stripe_account.payment_link(product=product.id, user_id=None, key="link:3")
+        await stripe_account.payment_link(product=product.id, metadata={}, reference=None, email=None, key="link:3")
     assert refused.value.code == "NO_RECURRING_PRICE"

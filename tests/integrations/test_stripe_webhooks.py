@@ -3,21 +3,24 @@
 import json
 import time
 from collections.abc import AsyncIterator, Callable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 import respx
 import stripe
 
-from integrations.stripe import facts
+from integrations.stripe import facts, invoices
 from integrations.stripe.client import StripeAccount
 from integrations.stripe.webhook import BEGINNING, EXACTLY, StripeWebhooks
 from models.ports import BadSignature, Collection, ReceivedEvent, Unavailable
 from models.rules.facts import (
     CheckoutCompleted,
     FeesTaken,
+    InvoiceGone,
     InvoiceSeen,
+    Mirrored,
+    ObjectTouched,
     PaymentCancelled,
     PaymentChargedBack,
     PaymentFact,
@@ -228,7 +231,9 @@ async def test_a_sign_up_by_payment_link(
         metadata={"desk": "north"},
     )
     (event,) = received(receiver, webhooks, "checkout.session.completed")
-    checkout, seen = await webhooks.facts(event)
+    checkout, touched = await webhooks.facts(event)
+    assert touched == ObjectTouched(provider="STRIPE", kind=Mirrored.SUBSCRIPTION, external_id=bought["subscription"])
+    (seen,) = await webhooks.read(Mirrored.SUBSCRIPTION, bought["subscription"])
     assert checkout == CheckoutCompleted(
         provider="STRIPE",
         external_id=bought["checkout_session"],
@@ -255,9 +260,7 @@ async def test_a_sign_up_by_payment_link(
         user_reference="user-1",
     )
     (created,) = received(receiver, webhooks, "customer.subscription.created")
-    (alone,) = await webhooks.facts(created)
-    assert isinstance(alone, SubscriptionSeen)
-    assert (alone.external_id, alone.user_reference) == (bought["subscription"], None)
+    assert await webhooks.facts(created) == [seen], "the subscription alone leads to the checkout that sold it"
 
 
 async def test_a_cancelled_subscription_ended_then(
@@ -323,7 +326,9 @@ async def test_a_refund_is_seen_on_the_invoice_it_was_paid_back_of(
     for amount in (2500, 1000):
         sandbox.do("stripe", "refund_payment", payment_intent=made["payment"]["payment_intent"], amount=amount)
     event = received(receiver, webhooks, event_type)[0]
-    (seen,) = await webhooks.facts(event)
+    (touched,) = await webhooks.facts(event)
+    assert touched == ObjectTouched(provider="STRIPE", kind=Mirrored.INVOICE, external_id=bought["invoice"])
+    (seen,) = await webhooks.read(Mirrored.INVOICE, bought["invoice"])
     assert isinstance(seen, InvoiceSeen)
     assert (seen.external_id, seen.status) == (bought["invoice"], InvoiceStatus.PAID)
     assert (seen.total, seen.amount_paid, seen.amount_refunded) == (10000, 10000, 3500)
@@ -390,7 +395,12 @@ async def test_events_nobody_cares_about(webhooks: StripeWebhooks, sandbox: Sand
 
 
 async def test_an_object_deleted_since_says_nothing(webhooks: StripeWebhooks) -> None:
-    assert await webhooks.facts(thin("invoice.deleted", "in_gone")) == []
+    assert await webhooks.facts(thin("invoice.updated", "in_gone")) == []
+    assert await webhooks.facts(thin("credit_note.voided", "cn_gone")) == []
+    assert await webhooks.read(Mirrored.INVOICE, "in_gone") == []
+    assert await webhooks.facts(thin("invoice.deleted", "in_gone")) == [
+        InvoiceGone(provider="STRIPE", external_id="in_gone")
+    ]
 
 
 async def test_an_event_of_the_live_account_is_not_ours(webhooks: StripeWebhooks, sandbox: Sandbox) -> None:
@@ -412,12 +422,12 @@ AT = datetime(2026, 3, 1, 12, tzinfo=UTC)
 
 def test_the_vendors_invoice(sample: Callable[[str], Any]) -> None:
     whole = sample("stripe_openapi_fixtures/invoice.json")
-    seen = facts.invoice(whole, whole["lines"]["data"], 0, AT)
+    seen = invoices.invoice(whole, whole["lines"]["data"], 0, AT)
     moment = datetime.fromtimestamp(1721954054, UTC)
     assert seen is not None
     assert (seen.external_id, seen.customer_id) == ("in_1Pgc6tB7WZ01zgkWu9fdqL6I", "cus_QXg1o8vcGmoR32")
     assert (seen.status, seen.currency, seen.total, seen.number) == (InvoiceStatus.DRAFT, "USD", 1000, None)
-    assert (seen.subscription_id, seen.period) == ("subscription", Period(moment, moment))
+    assert (seen.subscription_id, seen.period) == ("subscription", Period(moment, moment + timedelta(seconds=1)))
     assert [(line.amount, line.proration, line.product_id) for line in seen.lines] == [(1000, True, None)]
 
 
@@ -457,7 +467,6 @@ async def test_a_dispute_takes_the_money_back_until_it_is_won(
     kind: type[PaymentFact],
     cause: str | None,
 ) -> None:
-    """The sandbox has no disputes: the vendor's own sample stands in."""
     disputed = sample("stripe_openapi_fixtures/dispute.json") | {
         "id": "du_1",
         "status": status,
@@ -467,6 +476,9 @@ async def test_a_dispute_takes_the_money_back_until_it_is_won(
     intent = sample("stripe_openapi_fixtures/payment_intent.json") | {"id": "pi_1", "metadata": {"payment_id": "p1"}}
     respx_mock.get("http://127.0.0.1:1/v1/disputes/du_1").respond(json=disputed)
     respx_mock.get("http://127.0.0.1:1/v1/payment_intents/pi_1").respond(json=intent)
+    respx_mock.get("http://127.0.0.1:1/v1/invoice_payments").respond(
+        json={"object": "list", "data": [], "has_more": False, "url": "/v1/invoice_payments"}
+    )
     assert await reader.facts(thin(event_type, "du_1", created=int(AT.timestamp()))) == [
         kind(payment_reference="p1", provider="STRIPE", external_id="pi_1", occurred_at=AT, cause=cause)
     ]
@@ -505,7 +517,7 @@ def test_invoices_of_older_versions() -> None:
         "subscription": "sub_1",
         "number": "A-1",
     }
-    seen = facts.invoice(whole, [line], 0, AT)
+    seen = invoices.invoice(whole, [line], 0, AT)
     assert seen is not None
     assert (seen.subscription_id, seen.customer_id) == ("sub_1", "cus_1")
     assert seen.period == Period(datetime(2026, 1, 1, tzinfo=UTC), datetime(2026, 2, 1, tzinfo=UTC))
@@ -514,4 +526,4 @@ def test_invoices_of_older_versions() -> None:
 
 def test_a_state_stripe_invents_tomorrow_is_left_alone() -> None:
     assert facts.subscription({"id": "s", "customer": "c", "status": "asleep", "start_date": 0}, [], AT) is None
-    assert facts.invoice({"id": "i", "customer": "c", "status": None, "currency": "gbp"}, [], 0, AT) is None
+    assert invoices.invoice({"id": "i", "customer": "c", "status": None, "currency": "gbp"}, [], 0, AT) is None

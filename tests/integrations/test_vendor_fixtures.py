@@ -18,8 +18,9 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.routing import Route
 
-from integrations.gocardless.client import OUTCOMES, REFUNDS, DirectDebits
+from integrations.gocardless.client import DirectDebits
 from integrations.gocardless.webhook import MANDATES, DirectDebitWebhooks
+from integrations.gocardless.words import OUTCOMES, REFUNDS
 from integrations.stripe.client import StripeAccount
 from integrations.stripe.webhook import StripeWebhooks
 from models.ports import CONFLICT, ReceivedEvent, RefundOrder, Refused, Thing
@@ -90,7 +91,13 @@ async def account(vendor: Vendor) -> AsyncIterator[StripeAccount]:
 # -- GoCardless -------------------------------------------------------------------------------------------------------
 
 # resource -> the id in its sample
-SERVED = {"payments": "PM123", "mandates": "MD123", "refunds": "RF123", "billing_requests": "BRQ123"}
+SERVED = {
+    "payments": "PM123",
+    "mandates": "MD123",
+    "refunds": "RF123",
+    "billing_requests": "BRQ123",
+    "payouts": "PO123",
+}
 
 
 def serve(vendor: Vendor, sample: Sample) -> dict[str, Any]:
@@ -100,8 +107,11 @@ def serve(vendor: Vendor, sample: Sample) -> dict[str, Any]:
         body = sample(f"{OFFICIAL}{resource}.json")["get"]["body"]
         objects[resource] = body[resource]
         vendor.answers[f"GET /{resource}/{reference}"] = (200, body)
+    items = sample(f"{OFFICIAL}payout_items.json")["list"]["body"]
+    no_more = {"cursors": {"after": None, "before": None}, "limit": 50}
+    vendor.answers["GET /payout_items"] = (200, {**items, "meta": no_more})
     events = sample(f"{OFFICIAL}events.json")["list"]["body"]
-    vendor.answers["GET /events"] = (200, {**events, "meta": {"cursors": {"after": None, "before": None}, "limit": 50}})
+    vendor.answers["GET /events"] = (200, {**events, "meta": no_more})
     return objects
 
 
@@ -271,7 +281,7 @@ NOT_ASKED_FOR = {
     "stripe_openapi_fixtures": {"balance_transaction", "billing_portal.session", "credit_note", "line_item", "payout"}
     | {"customer_balance_transaction", "price", "product", "payment_link", "subscription_item", "webhook_endpoint"}
     | {"test_helpers.test_clock"},
-    "gocardless_official": {"billing_request_flows", "customer_bank_accounts", "customers", "payout_items", "payouts"}
+    "gocardless_official": {"billing_request_flows", "customer_bank_accounts", "customers"}
     | {"scenario_simulators", "subscriptions", "webhooks"},
 }
 ELSEWHERE = {  # read by the tests of signatures and of errors
@@ -281,7 +291,8 @@ ELSEWHERE = {  # read by the tests of signatures and of errors
 }
 HERE = {
     "stripe_openapi_fixtures": PLURAL.keys() | {"event"},
-    "gocardless_official": SERVED.keys() | {"events", "idempotent_creation_conflict_error", "invalid_state_error"},
+    "gocardless_official": SERVED.keys()
+    | {"payout_items", "events", "idempotent_creation_conflict_error", "invalid_state_error"},
 }
 
 

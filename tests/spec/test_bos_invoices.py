@@ -191,10 +191,16 @@ def test_what_is_shared_is_what_was_paid_and_not_given_back() -> None:
     assert net_paid(100_00, 0) == 100_00
     assert net_paid(100_00, 40_00) == 60_00
     assert net_paid(100_00, 100_00) == 0
-    with pytest.raises(ValueError, match="10001 refunded of 10000 paid"):
+    with pytest.raises(ValueError, match="10001 refunded, 0 credited of 10000 paid"):
         net_paid(100_00, 100_01)
     with pytest.raises(ValueError, match="-1 refunded"):
         net_paid(100_00, -1)
+
+
+def test_what_is_left_as_credit_is_shared_where_it_is_used() -> None:
+    left, used = net_paid(100_00, 0, credited=20_00), net_paid(80_00, 0, credit_used=20_00)
+    assert (left, used) == (80_00, 100_00)
+    assert left + used == 100_00 + 80_00, "each cent once"
 
 
 def test_an_amount_below_zero_is_never_shared() -> None:

@@ -25,9 +25,8 @@ from models.tables.inbox import InboxEvent
 from models.tables.job import Job
 from models.tables.membership import Mandate, Membership, Subscription
 from models.tables.payment import Payment, Refund
-from models.tables.setting import ProviderSetting
 from models.tables.user import ExternalLink
-from tests.build import BY, NOW, a_centre, a_fee, a_member_with_card, a_membership, a_package_offer
+from tests.build import BY, NOW, a_centre, a_fee, a_member_with_card, a_membership, a_package_offer, sql
 from tests.workers.conftest import Sandbox
 from workers.jobs import gaps, news
 from workers.jobs import payments as handlers
@@ -118,8 +117,7 @@ async def world(sandbox: Sandbox, outside: Outside, secret_key: str) -> AsyncIte
     }
     yield World(sandbox, Runner(kinds, EVERY, Outside(registry, SystemClock(), outside.bus), silent), registry)
     await registry.close()
-    for table in (ProviderSetting, InboxEvent, Drift, Subscription, Refund, Payment):
-        await table.all().delete()
+    await sql("TRUNCATE provider_setting, inbox_event, drift, subscription, payment CASCADE")
 
 
 async def status(row: Payment) -> PaymentStatus:

@@ -1,25 +1,15 @@
-"""Billing off what is due, shipping it, and reading the practice system's diary."""
+"""Billing off what is due, and shipping it."""
 
-from datetime import datetime, timedelta
 from uuid import UUID
 
 import structlog
 
-from models.actions import attendances, invoices, jobs, shipments
-from models.ports import (
-    MOST_TOGETHER,
-    AccountingSystem,
-    OutgoingCredit,
-    OutgoingInvoice,
-    OutgoingVoid,
-    Refused,
-)
-from models.rules.facts import AttendanceSeen
+from models.actions import invoices, shipments
+from models.ports import MOST_TOGETHER, AccountingSystem, OutgoingCredit, OutgoingInvoice, OutgoingVoid, Refused
 from models.rules.refusals import Refusal
 from models.rules.states import Provider
 from workers.work import Work
 
-OVERLAP = timedelta(minutes=2)  # what the other side wrote while we read; reading it twice changes nothing
 log = structlog.get_logger("dueflow.invoices")
 
 
@@ -91,14 +81,3 @@ async def _shipped(work: Work, invoice_id: UUID, system: Provider, reference: st
     await shipments.shipped(
         invoice_id, system, reference=reference, external_id=external_id, acting=work.acting, at=work.now
     )
-
-
-async def read_practice(work: Work) -> None:
-    """Take in what changed in the practice system's classes since it was last read."""
-    practice = await work.providers.practice()
-    since = work.job.payload.get("since")
-    begun = work.now
-    async for page in practice.changes(datetime.fromisoformat(since) if since else None):
-        seen = [fact for fact in page if isinstance(fact, AttendanceSeen)]
-        await attendances.attendances_seen(seen, acting=work.acting, at=work.now)
-    await jobs.remember(work.job, {"since": (begun - OVERLAP).isoformat()})

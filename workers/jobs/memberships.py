@@ -2,7 +2,8 @@
 
 from uuid import UUID
 
-from models.actions import carts, course_feed, jobs, links, mandates, memberships
+from models.actions import carts, course_feed, jobs, links, mandates, memberships, subscriptions
+from models.rules.mirroring import reference_of
 from models.rules.states import MandateStatus
 from models.tables.membership import Mandate
 from models.tables.user import User
@@ -65,12 +66,21 @@ async def cancel_mandate(work: Work) -> None:
 
 
 async def payment_link(work: Work) -> None:
-    """Have a page made to subscribe at; the job's result is its address."""
-    user_id = work.job.payload["user_id"]
+    """Have a page made to subscribe at; the job's result is its address, which names who signs up and who attends."""
+    told = work.job.payload
+    user = await User.get(id=told["user_id"]) if told["user_id"] else None
+    attends = told.get("beneficiary_id")
     seller = await work.providers.subscriptions()
     url = await seller.payment_link(
-        product=work.job.payload["product"],
-        user_id=UUID(user_id) if user_id else None,
+        product=told["product"],
+        metadata={"membership_type_id": told["membership_type_id"]},
+        reference=reference_of(user.id, UUID(attends) if attends else None) if user else None,
+        email=user.email if user else None,
         key=f"link:{work.job.id}",
     )
     await jobs.answer(work.job.lease, url)
+
+
+async def adopt(work: Work) -> None:
+    """Take in subscriptions whose product, or customer, is known by now."""
+    await subscriptions.adopt(**work.job.payload, acting=work.acting, at=work.now)

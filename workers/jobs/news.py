@@ -8,6 +8,7 @@ from redis.exceptions import RedisError
 from models.actions import claims, inbound, notifications, payments, waiting
 from models.actions.notifications import Message
 from models.ports import LiveEvent, ReceivedEvent, Unavailable
+from models.rules.facts import Mirrored
 from models.rules.states import InboxState, Provider
 from workers.work import Work
 
@@ -23,6 +24,14 @@ async def apply_webhook(work: Work) -> None:
     for fact in facts:
         await inbound.apply(fact, acting=f"webhook:{provider}", at=work.now)
     await inbound.applied(row, at=work.now, any_facts=bool(facts))
+
+
+async def read_mirrored(work: Work) -> None:
+    """Read an object that is mirrored as it is now."""
+    told = work.job.payload
+    source = await work.providers.webhooks(Provider(told["provider"]))
+    for fact in await source.read(Mirrored(told["kind"]), told["external_id"]):
+        await inbound.apply(fact, acting=f"webhook:{told['provider']}", at=work.now)
 
 
 async def publish(work: Work) -> None:

@@ -41,6 +41,14 @@ def store_participant(world: World, row: Json) -> None:
     world.put(CLASS, held["ID"], {**held, "lastModified": at})
 
 
+def remove_participant(world: World, row: Json) -> None:
+    """Take a participant out of a class, touching the class."""
+    world.delete(PARTICIPANT, f"{row['classID']}/{row['patientID']}")
+    held = world.get(CLASS, row["classID"])
+    if held is not None:
+        world.put(CLASS, held["ID"], {**held, "lastModified": stamp(world)})
+
+
 def book(world: World, held: Json, patient_id: str) -> Json:
     """Class and patient -> a new participant; a cancelled one is taken back, a standing one refused."""
     known = participant(world, held["ID"], patient_id)

@@ -6,8 +6,17 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from local.sandbox.nookal import patients
-from local.sandbox.nookal.clinic import CLASS, CLASS_TYPE, LOCATION, book, participant, store_participant
-from local.sandbox.nookal.wire import Failure, cents, flag, new_id, shown, stamp
+from local.sandbox.nookal.clinic import (
+    CLASS,
+    CLASS_TYPE,
+    LOCATION,
+    PARTICIPANT,
+    book,
+    participant,
+    remove_participant,
+    store_participant,
+)
+from local.sandbox.nookal.wire import STAMPS, Failure, cents, flag, new_id, shown, stamp
 from local.sandbox.world import Json, ScenarioError, World
 
 BARE = ("nookal.switch", "bare_singletons")
@@ -132,6 +141,60 @@ async def cancel_class(world: World, _config: Json, class_id: str) -> Json:
     return row
 
 
+async def restore_class(world: World, _config: Json, class_id: str) -> Json:
+    """A class that was called off takes place after all -> the class."""
+    row = {**_known(world, CLASS, class_id), "cancelled": flag(False), "cancellationDate": None}
+    world.put(CLASS, class_id, {**row, "lastModified": stamp(world)})
+    return row
+
+
+async def move_class(world: World, _config: Json, class_id: str, starts_at: str) -> Json:
+    """The class begins at another time of the clinic's, an hour long -> the class; its participants stay."""
+    start = datetime.fromisoformat(starts_at)
+    row = {
+        **_known(world, CLASS, class_id),
+        "appointmentDate": start.date().isoformat(),
+        "appointmentStartTime": start.strftime("%H:%M:%S"),
+        "appointmentEndTime": (start + timedelta(hours=1)).strftime("%H:%M:%S"),
+        "lastModified": stamp(world),
+    }
+    world.put(CLASS, class_id, row)
+    return row
+
+
+async def delete_class(world: World, _config: Json, class_id: str) -> Json:
+    """The class is deleted for good: no list shows it any more -> the class as it was."""
+    held = _known(world, CLASS, class_id)
+    for row in world.all(PARTICIPANT):
+        if row["classID"] == class_id:
+            world.delete(PARTICIPANT, f"{class_id}/{row['patientID']}")
+    world.delete(CLASS, class_id)
+    return held
+
+
+async def take_out_participant(world: World, _config: Json, class_id: str, patient_id: str) -> Json:
+    """The booking is removed instead of cancelled: the class does not show it any more -> the participant."""
+    row = participant(world, class_id, patient_id)
+    if row is None:
+        raise ScenarioError(f"Patient {patient_id} does not take part in class {class_id}.")
+    remove_participant(world, row)
+    return row
+
+
+async def edit_patient(world: World, _config: Json, patient_id: str, **fields: str) -> Json:
+    """Change fields of a patient, by Nookal's names -> the patient."""
+    row = {**_known(world, patients.PATIENT, patient_id), **fields, "DateModified": stamp(world)}
+    world.put(patients.PATIENT, patient_id, row)
+    return row
+
+
+async def stamps_in(world: World, _config: Json, zone: str) -> Json:
+    """Write and compare instants in this IANA zone instead of UTC: nothing public says which it is."""
+    ZoneInfo(zone)
+    world.put(*STAMPS, {"zone": zone})
+    return {"zone": zone}
+
+
 async def bare_singletons(world: World, _config: Json, on: bool = True) -> Json:
     """Send lists of one as the bare object, or stop doing so."""
     if on:
@@ -157,4 +220,10 @@ ACTIONS: dict[str, Callable[..., Awaitable[Any]]] = {
     "set_participant": set_participant,
     "cancel_class": cancel_class,
     "bare_singletons": bare_singletons,
+    "delete_class": delete_class,
+    "edit_patient": edit_patient,
+    "move_class": move_class,
+    "restore_class": restore_class,
+    "stamps_in": stamps_in,
+    "take_out_participant": take_out_participant,
 }

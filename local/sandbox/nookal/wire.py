@@ -2,14 +2,16 @@
 
 import re
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import datetime
 from decimal import ROUND_HALF_UP, Decimal, InvalidOperation
 from typing import Any
 from urllib.parse import parse_qsl
+from zoneinfo import ZoneInfo
 
 from local.sandbox.world import Json, World
 
 LONGEST_PAGE = 200
+STAMPS = ("nookal.switch", "stamps")
 KEY = re.compile(r"^([^\[]+)((?:\[[^\]]*\])*)$")
 
 
@@ -137,8 +139,9 @@ def new_id(world: World) -> str:
 
 
 def stamp(world: World) -> str:
-    """-> now as Nookal writes instants: "2026-01-05 09:30:00" (UTC)."""
-    return world.now().astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S")
+    """-> now as Nookal writes instants: "2026-01-05 09:30:00" (UTC, unless told otherwise)."""
+    zone = (world.get(*STAMPS) or {"zone": "UTC"})["zone"]
+    return world.now().astimezone(ZoneInfo(zone)).strftime("%Y-%m-%d %H:%M:%S")
 
 
 def changed_since(rows: list[Json], given: Json, column: str) -> list[Json]:

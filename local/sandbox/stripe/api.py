@@ -15,7 +15,7 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 from starlette.routing import Route
 
-from local.sandbox.stripe import amendments, catalogue, customers, events, invoices, payments
+from local.sandbox.stripe import amendments, catalogue, crediting, customers, events, invoices, payments
 from local.sandbox.stripe.account import Account
 from local.sandbox.stripe.clock import agenda
 from local.sandbox.stripe.expand import expand
@@ -25,7 +25,7 @@ from local.sandbox.stripe.wire import API_VERSION, ApiError, Parser, nested, par
 from local.sandbox.world import Json, World
 
 ROUTES: Routes = {}
-for module in (customers, payments, invoices, amendments, catalogue, events):
+for module in (customers, payments, invoices, crediting, amendments, catalogue, events):
     ROUTES |= module.ROUTES
 # The literal paths stand before the ones with a variable: /customers/search is not a customer.
 PATTERNS = [

@@ -25,7 +25,9 @@ EVENT = {"void": "invoice.voided", "uncollectible": "invoice.marked_uncollectibl
 def draft(account: Account, sub: Json, reason: str, period: tuple[int, int], lines: list[Json]) -> Json:
     """Subscription, billing reason, the period looked back on, lines -> the draft invoice, announced."""
     customer = account.read("customer", sub["customer"])
-    total = sum(line["amount"] for line in lines)
+    off, tax = _amended(account, sub, lines)
+    subtotal = sum(line["amount"] for line in lines)
+    total = subtotal - off + tax
     details = {"metadata": sub["metadata"], "subscription": sub["id"]}
     invoice = account.fresh(
         "invoice",
@@ -40,7 +42,11 @@ def draft(account: Account, sub: Json, reason: str, period: tuple[int, int], lin
         period_start=period[0],
         period_end=period[1],
         automatically_finalizes_at=account.now() + HOUR,
-        **dict.fromkeys(("subtotal", "subtotal_excluding_tax", "total", "total_excluding_tax"), total),
+        **dict.fromkeys(("subtotal", "subtotal_excluding_tax"), subtotal),
+        total=total,
+        total_excluding_tax=total - tax,
+        total_discount_amounts=[{"amount": off, "discount": "di_sandbox"}] if off else [],
+        total_taxes=[line["taxes"][0] for line in lines[-1:] if tax],
         amount_due=max(total, 0),
         amount_remaining=max(total, 0),
         starting_balance=customer["balance"],
@@ -52,6 +58,24 @@ def draft(account: Account, sub: Json, reason: str, period: tuple[int, int], lin
     invoice["lines"] = envelope(shown, url, has_more=len(lines) > LINES_SHOWN)
     account.tell("invoice.created", account.save(invoice))
     return invoice
+
+
+def _amended(account: Account, sub: Json, lines: list[Json]) -> tuple[int, int]:
+    """What is taken off, and the tax on top, as the next invoice was told; both stand on its last line."""
+    told = account.world.get("stripe.amend_next", sub["id"])
+    account.world.delete("stripe.amend_next", sub["id"])
+    if not told or not lines:
+        return 0, 0
+    off, last = told["discount"], lines[-1]
+    taxable = last["amount"] - off
+    tax = taxable * told["tax_percent"] // 100
+    if off:
+        last["discount_amounts"] = [{"amount": off, "discount": "di_sandbox"}]
+    if tax:
+        rate = {"type": "tax_rate_details", "tax_rate_details": {"tax_rate": "txr_sandbox"}}
+        said = {"amount": tax, "tax_behavior": "exclusive", "taxability_reason": "standard_rated"}
+        last["taxes"] = [said | {"taxable_amount": taxable} | rate]
+    return off, tax
 
 
 def finalise(account: Account, invoice: Json) -> None:

@@ -2,7 +2,7 @@
 
 from collections.abc import Awaitable, Callable
 
-from local.sandbox.stripe import amendments, catalogue, customers, payments
+from local.sandbox.stripe import amendments, catalogue, crediting, customers, payments
 from local.sandbox.stripe.account import Account
 from local.sandbox.stripe.wire import ApiError
 from local.sandbox.world import Json, ScenarioError, World
@@ -142,6 +142,57 @@ async def fail_refund(world: World, config: Json, refund: str, reason: str = "ex
     return _end_refund(world, config, refund, reason)
 
 
+async def credit_invoice(world: World, config: Json, invoice: str, amount: int, way: str = "refund") -> Json:
+    """Staff credit an open or paid invoice; a paid one as a refund, to the customer's balance, or out_of_band."""
+    if way not in crediting.WAYS:
+        raise ScenarioError(f"Unknown way {way}; known: {', '.join(crediting.WAYS)}")
+    account = Account(world, config)
+    with world.unit():
+        note = _allowed(lambda: crediting.credit(account, account.read("invoice", invoice), amount, way))
+    return {"credit_note": note["id"]}
+
+
+async def void_credit_note(world: World, config: Json, credit_note: str) -> Json:
+    """Staff take a credit note to an open invoice back."""
+    account = Account(world, config)
+    with world.unit():
+        note = _allowed(lambda: crediting.void_note(account, account.read("credit_note", credit_note)))
+    return {"credit_note": note["id"], "status": note["status"]}
+
+
+async def dispute_payment(world: World, config: Json, payment_intent: str, reason: str = "fraudulent") -> Json:
+    """The cardholder's bank takes a payment back -> {"dispute"}."""
+    account = Account(world, config)
+    with world.unit():
+        made = _allowed(lambda: crediting.dispute(account, account.read("payment_intent", payment_intent), reason))
+    return {"dispute": made["id"]}
+
+
+async def end_dispute(world: World, config: Json, dispute: str, won: bool = True) -> Json:
+    """The bank decides a dispute, for us or against us."""
+    account = Account(world, config)
+    with world.unit():
+        made = _allowed(lambda: crediting.end_dispute(account, account.read("dispute", dispute), won=won))
+    return {"dispute": made["id"], "status": made["status"]}
+
+
+async def give_credit(world: World, config: Json, customer: str, amount: int) -> Json:
+    """Staff give a customer credit for invoices to come -> the balance, below zero for credit."""
+    account = Account(world, config)
+    known = _known(account, "customer", customer)
+    account.change(known, "customer.updated", balance=known["balance"] - amount)
+    return {"customer": customer, "balance": known["balance"]}
+
+
+async def amend_next_invoice(
+    world: World, config: Json, subscription: str, discount: int = 0, tax_percent: int = 0
+) -> Json:
+    """The next invoice of the subscription has minor units taken off, and tax added to the rest."""
+    _known(Account(world, config), "subscription", subscription)
+    world.put("stripe.amend_next", subscription, {"discount": discount, "tax_percent": tax_percent})
+    return {"subscription": subscription}
+
+
 def _end_refund(world: World, config: Json, refund: str, reason: str | None = None) -> Json:
     account = Account(world, config)
     with world.unit():
@@ -173,5 +224,11 @@ ACTIONS: dict[str, Callable[..., Awaitable[Json]]] = {
         refund_payment,
         complete_refund,
         fail_refund,
+        credit_invoice,
+        void_credit_note,
+        dispute_payment,
+        end_dispute,
+        give_credit,
+        amend_next_invoice,
     )
 }

@@ -32,6 +32,7 @@ COUNTS: dict[str, tuple[int, int, int, int, int, int]] = {
     "invoices": (1, 1, 1, 0, 1, 0),
     "corrections": (1, 1, 1, 0, 1, 0),
     "ledgerEntries": (3, 3, 0, 0, 0, 0),
+    "cardSubscriptions": (1, 1, 1, 0, 1, 0),
     "jobs": (2, 1, 1, 1, 1, 1),
     "webhookEvents": (1, 0, 0, 0, 0, 0),
     "apiKeys": (1, 0, 0, 0, 0, 0),
