@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
+import app
 from integrations import registry as module
 from integrations.coursepro.client import CoursePro
 from integrations.gocardless.client import DirectDebits
@@ -12,6 +13,7 @@ from integrations.nookal.client import Nookal
 from integrations.registry import Registry
 from integrations.stripe.client import StripeAccount
 from integrations.xero.client import Xero
+from models.actions.settings import BlankSecret, refuse_blank
 from models.actions.vault import Vault
 from models.ports import Refused
 from models.rules.states import Provider
@@ -90,6 +92,27 @@ async def test_each_provider_does_what_it_does(registry: Registry, vault: Vault)
     for provider in (Provider.XERO, Provider.NOOKAL, Provider.COURSEPRO):
         with pytest.raises(Refused):
             await registry.payments(provider)
+
+
+async def test_a_stored_blank_secret_stops_the_start_of_the_api(
+    vault: Vault, database_url: str, redis_url: str, secret_key: str
+) -> None:
+    """Whoever signs with nothing would be let in; a provider that is switched off lets nobody in."""
+    settings = app.Settings(database_url=database_url, redis_url=redis_url, DUEFLOW_SECRET_KEY=secret_key)
+    row = await set_up(vault, Provider.STRIPE)
+    for blank in ({"api_key": "sk_test_1", "webhook_secret": " "}, {"api_key": "sk_test_1"}):
+        row.secrets = vault.seal(blank)
+        await row.save()
+        with pytest.raises(BlankSecret, match="The stored webhook_secret of STRIPE is blank"):
+            await refuse_blank(vault)
+    starting = app.build(settings)
+    with pytest.raises(BlankSecret):
+        async with starting.router.lifespan_context(starting):
+            raise AssertionError("it started")
+    await Tortoise.init(config=tortoise_config(database_url), _enable_global_fallback=True)
+    row.enabled = False
+    await row.save()
+    await refuse_blank(vault)
 
 
 async def test_a_provider_switched_off_is_not_there(registry: Registry, vault: Vault) -> None:

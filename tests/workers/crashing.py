@@ -14,6 +14,7 @@ from integrations.gocardless.client import DirectDebits
 from integrations.stripe.client import StripeAccount
 from models.actions import jobs, payments
 from models.actions.unit import Unit
+from models.ports import ProviderError
 
 CLAIMED, WRITTEN, EFFECT = "after claim", "after the attempt is written", "after the provider's effect"
 UNCOMMITTED, COMMITTED = "before the commit", "after the commit"
@@ -40,11 +41,15 @@ def crash(point: str) -> None:
 
 
 def after(owner: Any, name: str, point: str, only: Any = lambda _: True) -> None:
-    """Crash at a point whenever a coroutine of `owner` has returned something `only` holds of."""
+    """Crash at a point whenever a coroutine of `owner` has returned something `only` holds of, or lost the answer."""
     inner = getattr(owner, name)
 
     async def outer(*args: Any, **kwargs: Any) -> Any:
-        found = await inner(*args, **kwargs)
+        try:
+            found = await inner(*args, **kwargs)
+        except ProviderError:
+            crash(point)
+            raise
         if only(found):
             crash(point)
         return found
