@@ -175,6 +175,7 @@ def product(priced: Json) -> str | None:
 
 
 def instant(seconds: int) -> datetime:
+    """Seconds since 1970 -> the instant."""
     return datetime.fromtimestamp(seconds, UTC)
 
 

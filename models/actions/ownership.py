@@ -68,19 +68,14 @@ async def give_invoices(work: Unit, row: Subscription) -> None:
     unbilled = (
         await Invoice.filter(subscription_id=row.id, billed_off_at__isnull=True).select_for_update().order_by("id")
     )
-    moved, left = [], set()
     for invoice in unbilled:
         items = await InvoiceItem.filter(invoice_id=invoice.id).order_by("position")
         products = products_paid((item.product, item.amount, item.proration) for item in items)
         wanted = row.user_id, await membership_of(row, products)
         if (invoice.user_id, invoice.membership_id) != wanted:
-            left |= {invoice.user_id} - {None, wanted[0]}
             invoice.user_id, invoice.membership_id = wanted
             await invoice.save(update_fields=["user_id", "membership_id"])
-            moved.append(invoice)
-    await allocations.reallocate(work, moved)
-    for user_id in left:
-        work.job("invoices.respread", payload={"user_id": user_id}, user_id=user_id)
+    await allocations.reallocate(work, unbilled)
 
 
 # -- the question whose it is -----------------------------------------------------------------------------------------

@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator
 
 import pytest
+from tortoise import Tortoise
 
 import app
 from integrations import registry as module
@@ -17,6 +18,7 @@ from models.actions.settings import BlankSecret, refuse_blank
 from models.actions.vault import Vault
 from models.ports import Refused
 from models.rules.states import Provider
+from models.tables.config import tortoise_config
 from models.tables.setting import ProviderSetting
 from tests.integrations.conftest import Sandbox, StoppedClock, an_order
 
@@ -109,7 +111,7 @@ async def test_a_stored_blank_secret_stops_the_start_of_the_api(
     with pytest.raises(BlankSecret):
         async with starting.router.lifespan_context(starting):
             raise AssertionError("it started")
-    await Tortoise.init(config=tortoise_config(database_url), _enable_global_fallback=True)
+    await Tortoise.init(config=tortoise_config(database_url), _enable_global_fallback=True)  # the start closed them
     row.enabled = False
     await row.save()
     await refuse_blank(vault)
