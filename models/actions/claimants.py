@@ -96,7 +96,8 @@ class Known:
         """What the rule spreads; None for an invoice of nobody known."""
         if self.walk.who is None:
             return None
-        claim = Claim(self.invoice.id, self.invoice.period_end, len(self.covered), self.subscribed_at)
+        kinds = {each.class_type_id for each in self.covered if each.until is None or each.until > self.period.start}
+        claim = Claim(self.invoice.id, self.invoice.period_end, len(kinds), self.subscribed_at)
         payable = self.invoice.status not in _NEVER_PAID
         return Claimant(claim, self.walk.who, self.period, self.covered, payable)
 
