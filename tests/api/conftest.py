@@ -26,7 +26,7 @@ from models.tables.config import tortoise_config
 from models.tables.user import User
 
 ROOT = Path(__file__).resolve().parents[2]
-SECONDS_TO_START = 30
+SECONDS_TO_START = 60
 PROTOCOL = "graphql-transport-ws"
 
 
