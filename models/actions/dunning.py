@@ -2,12 +2,14 @@
 
 from datetime import date, datetime
 from uuid import UUID
+from zoneinfo import ZoneInfo
 
-from models.actions import asking, fees, memberships, owed
+from models.actions import asking, endings, fees, late_money, memberships, owed
 from models.actions.billing_policy import policy
 from models.actions.charges import raise_payment
 from models.actions.transaction import repeated
 from models.actions.unit import Unit, unit
+from models.rules.calendar import day_at
 from models.rules.dunning import next_attempt
 from models.rules.events import PaymentDue
 from models.rules.lifecycle import TERMINAL
@@ -15,19 +17,23 @@ from models.rules.money import Money
 from models.rules.refusals import Code, Refusal
 from models.rules.states import JobState, MandateStatus, PaymentStatus, Provider
 from models.tables.audit import AuditEntry
+from models.tables.centre import Centre
 from models.tables.job import Job
 from models.tables.membership import Mandate, Membership
 from models.tables.payment import Payment
 
-SETTLED = "settle_payment"
-
 
 async def is_over(payment: Payment) -> bool:
-    """Whether the membership a fee is for has ended, and no other took over from it; what settles arrears goes on."""
+    """Whether the membership a fee is for has ended, or will before its period, and no other took over from it.
+
+    What settles arrears goes on.
+    """
     if payment.membership_id is None or payment.period_start is None:
         return False
     membership = await Membership.get_or_none(id=payment.membership_id)
-    return membership is not None and (await memberships.heir(membership)).status in TERMINAL
+    if membership is None:
+        return False
+    return endings.stopped(payment, membership) or (await memberships.heir(membership)).status in TERMINAL
 
 
 async def next_try(work: Unit, payment: Payment, status: PaymentStatus, *, will_retry: bool) -> date | None:
@@ -37,7 +43,7 @@ async def next_try(work: Unit, payment: Payment, status: PaymentStatus, *, will_
     """
     if status is not PaymentStatus.FAILED or will_retry or payment.membership_id is None or await is_over(payment):
         return None
-    planned = AuditEntry.filter(verb=SETTLED, subject_id=payment.id)
+    planned = AuditEntry.filter(verb=late_money.SETTLED, subject_id=payment.id)
     used = sum("retry_on" in (entry.after or {}) for entry in await planned)
     today = await fees.today_of(await Membership.get(id=payment.membership_id), work)
     return next_attempt(used + 1, today, (await policy()).retry_after)
@@ -63,10 +69,15 @@ async def retry_payment(payment_id: UUID, *, acting: str, at: datetime) -> Payme
     return payment
 
 
-async def due(today: date, limit: int = 500) -> list[UUID]:
-    """Failed payments whose day to be asked for again has come."""
-    waiting = Payment.filter(status=PaymentStatus.FAILED, retry_on__lte=today)
-    return await waiting.order_by("retry_on", "id").limit(limit).values_list("id", flat=True)  # type: ignore[return-value]  # flat
+async def due(at: datetime, limit: int = 500) -> list[UUID]:
+    """Failed payments whose day to be asked for again has come at their centre, so many of each zone."""
+    found: list[UUID] = []
+    zones: list[str] = await Centre.all().distinct().order_by("zone").values_list("zone", flat=True)  # type: ignore[assignment]  # flat
+    for zone in zones:
+        today = day_at(at, ZoneInfo(zone))
+        waiting = Payment.filter(status=PaymentStatus.FAILED, retry_on__lte=today, membership__centre__zone=zone)
+        found += await waiting.order_by("retry_on", "id").limit(limit).values_list("id", flat=True)  # type: ignore[arg-type]  # flat
+    return found
 
 
 @repeated
@@ -74,7 +85,9 @@ async def retry_as_planned(payment_id: UUID, *, acting: str, at: datetime) -> No
     """Ask again for a failed payment because its day has come; where nothing can pay it, it stays owed."""
     async with unit(acting=acting, at=at) as work:
         payment = await asking.locked(payment_id)
-        if payment.status is not PaymentStatus.FAILED or payment.retry_on is None or payment.retry_on > at.date():
+        if payment.status is not PaymentStatus.FAILED or payment.retry_on is None or payment.membership_id is None:
+            return
+        if payment.retry_on > await fees.today_of(await Membership.get(id=payment.membership_id), work):
             return
         gone = payment.will_retry or await is_over(payment) or await _asked_again(payment)
         if gone or not await _again(work, payment):

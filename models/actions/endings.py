@@ -55,12 +55,27 @@ async def stop(work: Unit, membership: Membership) -> None:
         if payment.status is not PaymentStatus.SUBMITTED:
             await review(work, payment, "nobody knows whether it was asked for")
         await ask_to_stop(work, payment)
-    riding = Payment.filter(membership_id=membership.id, status=PaymentStatus.CARRIED, carried_by_id__isnull=True)
-    for payment in await riding.filter(period_start__gte=membership.ends_on).order_by("id"):
+    await drop_later(work, membership)
+    if membership.reason != Cause.COURSE_MOVED:
+        for payment in await _later(membership).filter(status__in=RECEIVED).order_by("id"):
+            await review(work, payment, f"its period begins after {membership.ends_on}")
+
+
+async def drop_later(work: Unit, membership: Membership) -> None:
+    """Cancel what rides on the next fee of a locked membership and is for days after its end.
+
+    What took over from a membership lives on its fees.
+    """
+    if membership.reason == Cause.COURSE_MOVED or membership.ends_on is None:
+        return
+    rides = Q(carried_by_id__isnull=True) | Q(carried_by__status=PaymentStatus.CANCELLED)
+    for payment in await _later(membership).filter(rides, status=PaymentStatus.CARRIED).order_by("id"):
         await drop(work, payment)
-    taken = Payment.filter(membership_id=membership.id, status__in=RECEIVED, period_start__gte=membership.ends_on)
-    for payment in await taken.order_by("id"):
-        await review(work, payment, f"its period begins after {membership.ends_on}")
+
+
+def _later(membership: Membership) -> QuerySet[Payment]:
+    """The fees of a membership for days after its end."""
+    return Payment.filter(membership_id=membership.id, period_start__gte=membership.ends_on)
 
 
 async def announce(work: Unit, membership: Membership, cause: Cause, day: date, because: tuple[str, ...]) -> None:
@@ -70,9 +85,9 @@ async def announce(work: Unit, membership: Membership, cause: Cause, day: date, 
     """
     if membership.ends_on is not None and membership.ends_on <= day:
         return
-    before, membership.ends_on = membership.ends_on, day
+    before, membership.ends_on = membership.ends_on, max(day, membership.starts_on)
     await membership.save(update_fields=["ends_on"])
-    after = {"ends_on": day, "cause": cause}
+    after = {"ends_on": membership.ends_on, "cause": cause}
     work.audit(ANNOUNCED, membership, before={"ends_on": before}, after=after, because=[cause, *because])
     await stop(work, membership)
 
@@ -86,7 +101,8 @@ async def announced(membership_ids: Collection[UUID]) -> dict[UUID, Cause]:
 async def drop(work: Unit, payment: Payment) -> None:
     """Cancel a locked payment nobody was asked for."""
     before, payment.status = payment.status, PaymentStatus.CANCELLED
-    await payment.save(update_fields=["status"])
+    payment.carried_by_id = None
+    await payment.save(update_fields=["status", "carried_by_id"])
     await ledger.moved(work, payment, before)
     work.audit("drop_fee", payment, after={"status": payment.status})
     work.emit(PaymentUpdated(payment_id=payment.id, user_id=payment.user_id))
@@ -108,7 +124,7 @@ async def follow(work: Unit, payment: Payment) -> None:
     elif payment.status in RECEIVED:
         await review(work, payment, "it was taken after the end")
     else:
-        await _nothing_to_give_back(work, payment)
+        await nothing_to_give_back(work, payment)
 
 
 async def to_stop(payment_id: UUID) -> Payment | None:
@@ -148,7 +164,8 @@ async def review(work: Unit, payment: Payment, why: str) -> None:
     work.audit("review_refund", item, after={"payment_id": payment.id, "status": payment.status}, because=[why])
 
 
-async def _nothing_to_give_back(work: Unit, payment: Payment) -> None:
+async def nothing_to_give_back(work: Unit, payment: Payment) -> None:
+    """A payment's money did not come, or is lost again: what was asked about it does not matter any more."""
     for item in await _about(payment).filter(state=ReviewState.OPEN):
         await _answer(work, item, ReviewState.DROPPED, f"payment {payment.status}")
 

@@ -46,7 +46,7 @@ _DUE = f"""
     AND m.next_fee_on < coalesce(m.ends_on, 'infinity') AND (
         m.status IN ('ACTIVE', 'FUTURE') AND {_PAYS}
         OR m.status = 'PENDING' AND t.kind <> 'ONGOING' AND {_PAYS}
-        OR m.status = 'SUSPENDED' AND $5::bool AND m.next_fee_on <= z.today)
+        OR m.status = 'SUSPENDED' AND $5::bool AND t.kind = 'ONGOING' AND m.next_fee_on <= z.today)
     ORDER BY m.id LIMIT $6
 """  # noqa: S608  words of this file
 # Fee-bearing memberships from before the calendar: monthly ones, and prices to be paid once that nobody was asked for.
@@ -77,9 +77,8 @@ async def raise_fees(*, acting: str, at: datetime, most: int = A_TURN) -> bool:
             rows = await get_connections().get("default").execute_query_dict(statement, [*given, PAGE])
             last = rows[-1]["id"] if len(rows) == PAGE else None
             for row in rows:
-                done += 1
-                try:
-                    await act(row["id"], acting=acting, at=at)
+                try:  # only who went on counts, or who cannot would keep the others from their turn
+                    done += bool(await act(row["id"], acting=acting, at=at))
                 except Exception as failed:  # told below, once the others have their turn
                     fault = fault or failed
     if fault is not None:
@@ -154,8 +153,11 @@ async def _skipped(work: Unit, membership: Membership, terms: Terms, period: Day
 
 
 @repeated
-async def _adopt(membership_id: UUID, *, acting: str, at: datetime) -> None:
-    """Put a membership that has no next fee on the calendar: after its last fee, else from the period under way."""
+async def _adopt(membership_id: UUID, *, acting: str, at: datetime) -> bool:
+    """Put a membership that has no next fee on the calendar: after its last fee, else from the period under way.
+
+    -> whether it needed that
+    """
     async with unit(acting=acting, at=at) as work:
         membership = await locked(membership_id)
         kind = await MembershipType.get(id=membership.membership_type_id)
@@ -163,7 +165,7 @@ async def _adopt(membership_id: UUID, *, acting: str, at: datetime) -> None:
         fees = Payment.filter(membership_id=membership_id, period_start__isnull=False)
         last = await fees.exclude(status=PaymentStatus.CANCELLED).order_by("-period_start").first()
         if membership.next_fee_on is not None or membership.status in TERMINAL or terms.first is None:
-            return
+            return False
         assert last is None or last.period_start is not None
         asked_until = terms.period(last.period_start) if last and last.period_start else None
         under_way = terms.period(max(today, terms.first))
@@ -171,3 +173,4 @@ async def _adopt(membership_id: UUID, *, acting: str, at: datetime) -> None:
         membership.next_fee_on = terms.first if terms.once else next_fee
         await membership.save(update_fields=["next_fee_on"])
         work.audit("plan_fees", membership, after={"next_fee_on": membership.next_fee_on})
+    return True

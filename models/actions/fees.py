@@ -12,7 +12,7 @@ from models.actions.unit import Unit
 from models.actions.users import linked
 from models.rules.arrears import too_small
 from models.rules.calendar import Days, day_at
-from models.rules.fees import AHEAD, Terms, bills_now
+from models.rules.fees import AHEAD, NEVER, Terms, bills_now
 from models.rules.lifecycle import TERMINAL
 from models.rules.money import Money
 from models.rules.pricing import MembershipKind
@@ -115,7 +115,8 @@ async def ask_anew(work: Unit, membership: Membership, payment: Payment) -> None
     """
     period, lost = payment.period_start, payment.failure not in (None, *ON_PURPOSE)
     before, ended = membership.next_fee_on, membership.status in TERMINAL
-    if period is None or not lost or ended or before is None or before <= period:
+    asked_on = NEVER if before is None else before  # a price that is paid once has no next one
+    if period is None or not lost or ended or asked_on <= period:
         return
     membership.next_fee_on = period
     await membership.save(update_fields=["next_fee_on"])

@@ -82,7 +82,7 @@ async def _follow(work: Unit, mandate: Mandate, because: tuple[str, ...]) -> Non
         return
     for membership in await Membership.filter(mandate_id=mandate.id).select_for_update().order_by("id"):
         if mandate.status in DEAD:
-            await memberships.move(work, membership, Cause.MANDATE_CANCELLED, because=because)
+            await memberships.follow_instruction(work, membership, because=because)
         elif membership.status is Status.PENDING:
             await memberships.move(work, membership, Cause.MANDATE_READY, because=because)
         else:

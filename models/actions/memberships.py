@@ -4,6 +4,8 @@ from datetime import date, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
+from tortoise.expressions import Q
+
 from models.actions import access, endings, fees, links, owed, packages
 from models.actions.catalogue import price_at
 from models.actions.transaction import repeated
@@ -134,9 +136,22 @@ async def _holds(membership: Membership) -> Cause | None:
     if await owed.owes(membership):
         return Cause.PAYMENT_FAILED
     mandate = await Mandate.get_or_none(id=membership.mandate_id) if membership.mandate_id else None
+    dead = mandate is not None and mandate.status in DEAD
+    return Cause.MANDATE_CANCELLED if dead and await needs_instruction(membership) else None
+
+
+async def follow_instruction(work: Unit, membership: Membership, *, because: tuple[Any, ...] = ()) -> None:
+    """Suspend a locked membership that has still to be paid by an instruction which is no more (R12)."""
+    mandate = await Mandate.get_or_none(id=membership.mandate_id) if membership.mandate_id else None
+    if mandate is not None and mandate.status in DEAD and await needs_instruction(membership):
+        await move(work, membership, Cause.MANDATE_CANCELLED, because=because)
+
+
+async def needs_instruction(membership: Membership) -> bool:
+    """Whether an instruction has still to pay a membership: a price paid once needs none once it was asked for."""
     kind = await MembershipType.get(id=membership.membership_type_id)
-    needed = membership.amount and FREQUENCY[kind.kind] is Frequency.RECURRING
-    return Cause.MANDATE_CANCELLED if needed and mandate and mandate.status in DEAD else None
+    once = FREQUENCY[kind.kind] is Frequency.FIXED
+    return bool(membership.amount) and (not once or membership.next_fee_on is not None)
 
 
 def _suspended_for(membership: Membership) -> Cause | None:
@@ -235,7 +250,8 @@ async def locked_to_end(membership_id: UUID) -> Membership:
 
 async def due_to_move(today: date, limit: int = 500) -> list[tuple[UUID, Cause]]:
     """Memberships whose first day has come, or whose term is over (R6), or the course they are for (R47)."""
-    begun = await Membership.filter(status=Status.FUTURE, starts_on__lte=today).limit(limit)
+    not_over = Q(ends_on__isnull=True) | Q(ends_on__gt=today)
+    begun = await Membership.filter(not_over, status=Status.FUTURE, starts_on__lte=today).limit(limit)
     over = await Membership.filter(ends_on__lte=today).exclude(status__in=lifecycle.TERMINAL).limit(limit)
     taken_over = {row.moved_from_id for row in await Membership.filter(moved_from_id__in=[row.id for row in over])}
     announced = await endings.announced([row.id for row in over])

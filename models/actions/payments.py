@@ -10,6 +10,7 @@ from models.actions import (
     dunning,
     endings,
     fees,
+    late_money,
     ledger,
     memberships,
     notifications,
@@ -30,6 +31,7 @@ from models.rules.events import PaymentMissed, PaymentUpdated
 from models.rules.facts import PaymentFact
 from models.rules.lifecycle import Cause, Status
 from models.rules.states import (
+    RECEIVED,
     PaymentOutcome,
     PaymentPurpose,
     PaymentStatus,
@@ -144,21 +146,27 @@ async def settle(
                 payment.reference = reference
                 await payment.save(update_fields=["reference"])
             return False
-        before, payment.status = payment.status, status
-        twice = await _taken_twice(payment, before)
-        payment.reference, payment.carried_by_id = reference or payment.reference, None
+        before, carried_by, payment.status = payment.status, payment.carried_by_id, status
+        lost = before in RECEIVED and status in MISSED
+        again = await late_money.stands_again(payment) if lost else None
+        twice = await late_money.taken_twice(payment, before)
+        payment.status, payment.carried_by_id = again or (status, None)
+        status, payment.reference = payment.status, reference or payment.reference
         payment.failure, payment.will_retry, payment.asks = failure, will_retry, 0
         payment.retry_on = await dunning.next_try(work, payment, status, will_retry=will_retry)
         if before is PaymentStatus.FAILED and status is PaymentStatus.SUBMITTED and only_from is ANYWHERE:
             payment.attempts += 1  # the provider tries again by itself: should that fail too, it is told anew (R44)
         await payment.save(update_fields=CHANGES)
         after = {"status": status, "failure": failure} | ({"retry_on": payment.retry_on} if payment.retry_on else {})
-        work.audit(dunning.SETTLED, payment, before={"status": before}, after=after)
+        stood = {"status": before} | ({"carried_by": carried_by} if carried_by else {})
+        work.audit(late_money.SETTLED, payment, before=stood, after=after)
         if before is PaymentStatus.UNKNOWN:
             await asking.found_out(work, payment)
         work.emit(PaymentUpdated(payment_id=payment.id, user_id=payment.user_id))
         if twice is not None:
             await endings.review(work, payment, twice)
+        if lost:
+            await endings.nothing_to_give_back(work, payment)
         if status in MISSED:
             work.emit(PaymentMissed(payment_id=payment.id, user_id=payment.user_id))
         if payment.membership_id:
@@ -173,7 +181,7 @@ async def settle(
 
 async def _settle_booking(work: Unit, payment: Payment) -> None:
     assert payment.booking_id is not None
-    if payment.status in (PaymentStatus.CONFIRMED, PaymentStatus.PAID_OUT):
+    if payment.status in RECEIVED:
         await bookings.confirm(work, payment.booking_id)
     elif payment.status in (PaymentStatus.FAILED, PaymentStatus.CANCELLED):
         await cancellations.release(work, payment.booking_id, because=f"payment {payment.status}: {payment.failure}")
@@ -190,9 +198,9 @@ async def _settle_membership(work: Unit, payment: Payment) -> None:
     assert payment.membership_id is not None
     bought = await memberships.locked(payment.membership_id)
     membership = await memberships.heir(bought)
-    if payment.status in packages.RECEIVED:
+    if payment.status in RECEIVED:
         await packages.sessions_paid(work, bought, holder=membership)
-    elif payment.status in (*MISSED, PaymentStatus.CANCELLED):
+    elif payment.status in (*MISSED, PaymentStatus.CANCELLED, PaymentStatus.WRITTEN_OFF):
         await packages.sessions_unpaid(work, bought, holder=membership)
     if endings.stopped(payment, membership):
         await endings.follow(work, payment)
@@ -203,28 +211,18 @@ async def _settle_membership(work: Unit, payment: Payment) -> None:
         if suspends((await policy()).suspend_on, will_be_retried=again):
             await memberships.move(work, membership, FEE_CAUSES[payment.status], because=because)
     elif payment.status is PaymentStatus.CANCELLED:
+        await endings.drop_later(work, bought)  # it may have carried some of that
         await fees.ask_anew(work, membership, payment)
-    elif payment.status in packages.RECEIVED and membership.status is Status.PENDING:
+        await memberships.follow_instruction(work, membership, because=because)
+    elif payment.status in RECEIVED and membership.status is Status.PENDING:
         await memberships.move(work, membership, Cause.FIRST_PAYMENT_MADE, because=because)
-    elif payment.status in packages.RECEIVED:
+    elif payment.status in RECEIVED:
         await memberships.made_good(work, membership, Cause.PAYMENT_MADE_GOOD, because=because)
-
-
-async def _taken_twice(payment: Payment, before: PaymentStatus) -> str | None:
-    """Why money that came is not owed: it was written off, or another payment asks for it too."""
-    if payment.status not in packages.RECEIVED:
-        return None
-    if before is PaymentStatus.WRITTEN_OFF:
-        return "it came after it was written off"
-    carrier = await Payment.get_or_none(id=payment.carried_by_id) if payment.carried_by_id else None
-    if carrier is None or carrier.status is PaymentStatus.CANCELLED:
-        return None
-    return f"it came although payment {carrier.id} asks for it too"
 
 
 async def _settle_package(work: Unit, payment: Payment) -> None:
     assert payment.package_id is not None
-    if payment.status in packages.RECEIVED:
+    if payment.status in RECEIVED:
         await packages.paid(work, payment.package_id)
     elif payment.status in (*MISSED, PaymentStatus.CANCELLED):
         await packages.unpaid(work, payment.package_id)

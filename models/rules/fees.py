@@ -95,8 +95,9 @@ def bills_now(status: Status, *, once: bool, while_suspended: WhileSuspended = W
 
     A price that is paid once is asked for before it opens anything, a monthly one as soon as its first day is near.
     """
-    before = status is Status.FUTURE or (once and status is Status.PENDING)
-    return before or bills(status, while_suspended)
+    if once:
+        return status in (Status.PENDING, Status.FUTURE) or bills(status)  # no next fee could carry it
+    return status is Status.FUTURE or bills(status, while_suspended)
 
 
 def passed_unbilled(

@@ -8,12 +8,13 @@ import pytest
 
 from models.actions import arrears, dunning, fee_calendar, mandates, memberships, payments
 from models.actions.billing_policy import configure_billing
+from models.actions.money_proof import prove
 from models.rules.arrears import SettleBy
 from models.rules.dunning import SuspendOn
 from models.rules.facts import MandateChanged
 from models.rules.lifecycle import Cause, Status
 from models.rules.refusals import Code
-from models.rules.states import MandateStatus, PaymentOutcome, PaymentStatus, Provider
+from models.rules.states import MandateStatus, PaymentOutcome, PaymentStatus, Provider, ReviewState
 from models.tables.coursepro import ReviewItem
 from models.tables.membership import Mandate, Membership
 from models.tables.payment import Payment
@@ -90,10 +91,10 @@ async def test_a_missed_fee_is_asked_for_again_twice_on_working_days_and_then_st
     membership = await a_membership()
     fee = await a_missed_fee(membership, at=on(4, 2))
     assert (fee.retry_on, fee.status) == (date(2026, 4, 7), P.FAILED)
-    assert fee.id not in await dunning.due(date(2026, 4, 6))
+    assert fee.id not in await dunning.due(on(4, 6))
     for day, following in ((date(2026, 4, 7), date(2026, 4, 14)), (date(2026, 4, 14), None)):
-        assert fee.id in await dunning.due(day)
         at = datetime(day.year, day.month, day.day, 9, tzinfo=UTC)
+        assert fee.id in await dunning.due(at)
         async with happening() as seen:
             await dunning.retry_as_planned(fee.id, acting=BY, at=at)
         assert seen.kinds == ["payments.retry"]
@@ -104,7 +105,7 @@ async def test_a_missed_fee_is_asked_for_again_twice_on_working_days_and_then_st
         fee = await settle(fee, Out.FAILED, at, failure="insufficient_funds")
         assert fee.retry_on == following
     assert await standing(membership) == (Status.SUSPENDED, "PAYMENT_FAILED")
-    assert fee.id not in await dunning.due(date(2027, 1, 1))
+    assert fee.id not in await dunning.due(datetime(2027, 1, 1, tzinfo=UTC))
 
 
 async def test_a_policy_of_no_retries_and_what_the_provider_tries_again_by_itself() -> None:
@@ -344,3 +345,44 @@ async def test_an_instruction_is_cancelled_by_a_job_and_its_news_changes_nothing
     async with happening() as seen:
         await mandates.cancel_mandate(unsigned.id, reason="a mistake", acting=BY, at=NOW)
     assert (seen.jobs, (await Mandate.get(id=unsigned.id)).status) == ([], MandateStatus.CANCELLED)
+
+
+# -- money that came late, and is lost again --------------------------------------------------------------------------
+
+
+async def test_money_that_came_late_for_a_carried_fee_and_is_lost_again_is_not_asked_for_beside_its_carrier() -> None:
+    membership = await a_membership(await a_member_with_card())
+    fee = await a_missed_fee(membership)
+    await settled_by(membership, CARD)
+    carrier = await Payment.get(membership_id=membership.id, period_start__isnull=True)
+    fee = await settle(fee, Out.CONFIRMED)
+    item = await ReviewItem.get(subject=str(fee.id))
+    async with happening() as seen:
+        fee = await settle(fee, Out.CHARGED_BACK)
+    assert (fee.status, fee.carried_by_id) == (P.CARRIED, carrier.id)
+    assert seen.events == ["PaymentUpdated"], "nobody missed anything"
+    assert (await ReviewItem.get(id=item.id)).state is ReviewState.DROPPED
+    assert (await prove(("Payment", fee.id))).holds
+    await settle(carrier, Out.CONFIRMED)
+    assert (await standing(membership))[0] is Status.ACTIVE
+
+
+async def test_money_that_came_late_is_owed_once_lost_where_its_carrier_was_cancelled_meanwhile() -> None:
+    membership = await a_membership(await a_member_with_card())
+    fee = await a_missed_fee(membership)
+    await settled_by(membership, CARD)
+    fee = await settle(fee, Out.CONFIRMED)
+    await settle(await Payment.get(membership_id=membership.id, period_start__isnull=True), Out.CANCELLED)
+    fee = await settle(fee, Out.CHARGED_BACK)
+    assert (fee.status, await standing(membership)) == (P.CHARGED_BACK, (Status.SUSPENDED, "PAYMENT_CHARGED_BACK"))
+
+
+async def test_money_that_came_late_for_what_was_written_off_and_is_lost_again_is_written_off() -> None:
+    membership = await a_membership()
+    fee = await a_missed_fee(membership)
+    await settled_by(membership, VOID)
+    for outcome in (Out.CONFIRMED, Out.CHARGED_BACK):
+        fee = await settle(fee, outcome)
+    assert (fee.status, await standing(membership)) == (P.WRITTEN_OFF, (Status.ACTIVE, "PAYMENT_MADE_GOOD"))
+    assert (await prove(("Payment", fee.id))).holds
+    assert (await settle(fee, Out.PAID_OUT)).status is P.PAID_OUT, "the chargeback was taken back"

@@ -99,7 +99,7 @@ class Months:
             await memberships.due(membership_id, cause, acting=BY, at=at)
         for _ in range(2):  # two workers, one after the other
             await fee_calendar.raise_fees(acting="job:payments.raise_fees", at=at)
-            for payment_id in await dunning.due(at.date()):
+            for payment_id in await dunning.due(at):
                 await dunning.retry_as_planned(payment_id, acting="job:payments.retry_due", at=at)
         await self.hear()
         await self.drain()

@@ -28,8 +28,14 @@ async def push_cart(work: Work) -> None:
 
 async def move_due(work: Work) -> None:
     """Start memberships whose day has come, and complete those whose term is over."""
+    fault: Exception | None = None
     for membership_id, cause in await memberships.due_to_move(work.now.date()):
-        await memberships.due(membership_id, cause, acting=work.acting, at=work.now)
+        try:
+            await memberships.due(membership_id, cause, acting=work.acting, at=work.now)
+        except Exception as failed:  # told below, once the others have their turn
+            fault = fault or failed
+    if fault is not None:
+        raise fault
 
 
 async def start_mandate(work: Work) -> None:

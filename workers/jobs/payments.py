@@ -185,8 +185,14 @@ async def raise_fees(work: Work) -> None:
 
 async def retry_due(work: Work) -> None:
     """Ask again for failed payments whose day has come (R40)."""
-    for payment_id in await dunning.due(work.now.date()):
-        await dunning.retry_as_planned(payment_id, acting=work.acting, at=work.now)
+    fault: Exception | None = None
+    for payment_id in await dunning.due(work.now):
+        try:
+            await dunning.retry_as_planned(payment_id, acting=work.acting, at=work.now)
+        except Exception as failed:  # told below, once the others have their turn
+            fault = fault or failed
+    if fault is not None:
+        raise fault
 
 
 async def ask(work: Work) -> None:
