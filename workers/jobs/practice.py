@@ -1,36 +1,44 @@
 """Reading the practice system: its classes as they change, and which of its patients our members are."""
 
 import asyncio
+from collections.abc import AsyncIterator
 from datetime import timedelta
+from typing import TypeVar
 from uuid import UUID
 
 from models.actions import attendances, jobs, patients
+from models.ports import DiaryPage, PatientsPage, Place
 from workers.work import Unfinished, Work
 
 TURN_SECONDS = 60.0  # a job may take two minutes
 BACK, AHEAD = timedelta(days=9), timedelta(days=61)  # classes that are still looked for when they are gone
+Page = TypeVar("Page", DiaryPage, PatientsPage)
 EDGE = timedelta(days=1)  # the clinic's days and those of UTC do not begin together
 
 
 async def read_classes(work: Work) -> None:
-    """Take in the classes that changed since they were last read; what one turn does not do the next goes on with."""
+    """Take in the classes that changed since they were last read."""
     practice = await work.providers.practice()
-    ends = asyncio.get_running_loop().time() + TURN_SECONDS
-    async for page in practice.changes(work.job.payload.get("place") or {}):
+    async for page in _in_turns(work, practice.changes(_place(work))):
         await attendances.rosters_seen(page.rosters, acting=work.acting, at=work.now)
-        over = asyncio.get_running_loop().time() > ends
-        if page.last or over:
-            await jobs.remember(work.job, {"place": dict(page.place)})
-        if over and not page.last:
-            raise Unfinished
 
 
 async def read_patients(work: Work) -> None:
     """Take in patients that are new or changed since they were last read."""
     practice = await work.providers.practice()
-    ends = asyncio.get_running_loop().time() + TURN_SECONDS
-    async for page in practice.patients(work.job.payload.get("place") or {}):
+    async for page in _in_turns(work, practice.patients(_place(work))):
         await patients.patients_seen(page.patients, acting=work.acting, at=work.now)
+
+
+def _place(work: Work) -> Place:
+    return work.job.payload.get("place") or {}
+
+
+async def _in_turns(work: Work, pages: AsyncIterator[Page]) -> AsyncIterator[Page]:
+    """Pages, and how far they were taken in remembered; what one turn does not do the next goes on with."""
+    ends = asyncio.get_running_loop().time() + TURN_SECONDS
+    async for page in pages:
+        yield page
         over = asyncio.get_running_loop().time() > ends
         if page.last or over:
             await jobs.remember(work.job, {"place": dict(page.place)})
