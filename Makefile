@@ -1,6 +1,6 @@
 # Everything this project is run by. `make` alone lists it.
 .DEFAULT_GOAL := help
-.PHONY: help run test check demo soak lock clean
+.PHONY: help run test check demo conformance soak lock clean
 MAKEFLAGS += --no-print-directory
 # Every start would compile all sources anew where the surroundings forbid to keep the result.
 export PYTHONDONTWRITEBYTECODE :=
@@ -13,10 +13,12 @@ IN = .venv/bin/python -m
 # Most of a test is waiting for servers, so a few more processes than cores.
 TEST = $(IN) pytest -q -n 4 --dist loadfile --no-loadscope-reorder
 UV = $(or $(wildcard .venv/bin/uv),uv)
+# The SDL that the latest release was made with; `make check` keeps what it promised.
+RELEASED = schema/released.graphql
 COMPILE = --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate
 
 help: ## list what make can do
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-7s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' Makefile
 
 run: ## everything on this machine: servers, sandbox, demo data, API, worker (Ctrl-C stops it)
 	@$(SETUP) run
@@ -33,6 +35,7 @@ check: ## what must pass: format, lint, types, import contracts, SDL, migrations
 	$(IN) mypy
 	.venv/bin/lint-imports
 	$(IN) app sdl --check
+	$(if $(wildcard $(RELEASED)),$(IN) app sdl --breaking $(RELEASED))
 	$(IN) app migrations --check
 	$(TEST)
 
@@ -40,16 +43,21 @@ demo: ## the guided tour, while `make run` runs in another terminal
 	@$(SETUP) run
 	@$(IN) local.demo
 
+conformance: ## all that speaks GraphQL: clients, generated clients, random requests
+	@$(SETUP) dev
+	@$(IN) pytest -q -m "conformance or not soak" tests/clients $(ARGS)
+
 soak: ## the long matrices: crashes, faults, many seeds
 	@$(SETUP) dev
 	@$(IN) pytest -q -m soak $(ARGS)
 
-lock: ## both locks anew from requirements*.in (needs uv): pins and hashes, no address
+lock: ## the locks anew from requirements*.in (needs uv): pins and hashes, no address
 	$(UV) pip compile $(COMPILE) requirements.in -o requirements.lock
 	$(UV) pip compile $(COMPILE) --constraint requirements.lock requirements-dev.in -o requirements-dev.lock
 	$(UV) pip compile $(COMPILE) --no-deps requirements-data.in -o .local/data.lock
 	@cat .local/data.lock >> requirements-dev.lock
-	@! grep -n '://' requirements.lock requirements-dev.lock
+	$(UV) pip compile $(COMPILE) tests/clients/requirements.in -o tests/clients/requirements.lock
+	@! grep -n '://' requirements.lock requirements-dev.lock tests/clients/requirements.lock
 
 clean: ## remove the venv, all data of `make run` and every cache
 	@if [ -x .venv/bin/python ]; then $(IN) local clean; fi

@@ -280,11 +280,19 @@ async def _migrations(*, write: bool) -> list[str]:
 def sdl(
     write: Annotated[bool, typer.Option("--write", help="Put it into schema/schema.graphql.")] = False,
     check: Annotated[bool, typer.Option("--check", help="Fail where schema/schema.graphql is another.")] = False,
+    breaking: Annotated[Path | None, typer.Option(help="Fail where clients of this file's SDL would break.")] = None,
 ) -> None:
     """Print the schema as GraphQL tells it."""
+    from datetime import UTC, datetime
+
+    from resolvers.promises import broken
     from schema.root import schema
 
     text = f"{schema.as_str()}\n"
+    if breaking:
+        for change in (changes := broken(breaking.read_text(), text, datetime.now(UTC).date())):
+            typer.echo(change, err=True)
+        raise typer.Exit(1 if changes else 0)
     if write:
         SDL.write_text(text)
     elif check:

@@ -86,13 +86,38 @@ class DateRange:
 
 @strawberry.input(one_of=True, description="Exactly one way to name a user.")
 class UserBy:
-    """By id or e-mail address."""
+    """By id, e-mail address or another system's id."""
 
     id: strawberry.Maybe[ID] = where("By id.", "{row}.id = {value}::uuid", ids="User")
     email: strawberry.Maybe[str] = where(
         "By e-mail address, whatever its case; the user longest known where several share it.",
         "{row}.email_key = {value}::text",
         plain=normalised_email,
+    )
+    coursepro_id: strawberry.Maybe[str] = where(
+        "By the id CoursePro knows the user by.",
+        "{row}.id = (SELECT user_id FROM external_link WHERE provider = 'COURSEPRO' AND state <> 'UNLINKED'"
+        " AND external_id = {value}::text)",
+    )
+
+
+@strawberry.input(one_of=True, description="Exactly one way to name an invoice.")
+class InvoiceBy:
+    """By id or its provider's id."""
+
+    id: strawberry.Maybe[ID] = where("By id.", "{row}.id = {value}::uuid", ids="Invoice")
+    external_id: strawberry.Maybe[str] = where(
+        "By its provider's id, as Stripe's `in_...`.", "{row}.external_id = {value}::text"
+    )
+
+
+@strawberry.input(one_of=True, description="Exactly one way to name a payment.")
+class PaymentBy:
+    """By id or its provider's id."""
+
+    id: strawberry.Maybe[ID] = where("By id.", "{row}.id = {value}::uuid", ids="Payment")
+    reference: strawberry.Maybe[str] = where(
+        "By its provider's id, as GoCardless' `PM...` or Stripe's `pi_...`.", "{row}.reference = {value}::text"
     )
 
 

@@ -5,7 +5,7 @@ import strawberry
 from models.rules.states import Role
 from resolvers.reads.declare import Node, Where, all_rows, column, found, listed, looked_up, one, part
 from resolvers.reads.ids import known
-from schema.filters import UserBy
+from schema.filters import InvoiceBy, PaymentBy, UserBy
 from schema.types.billing import BillingPolicy, the_policy
 from schema.types.books import money_proof
 from schema.types.decisions import explain, why_not
@@ -82,7 +82,7 @@ class Query:
     packages = listed("Package", "Packages of credits.")
     package_offer = found("PackageOffer", "A pack of credits on sale.")
     package_offers = listed("PackageOffer", "Packs of credits on sale.")
-    invoice = found("Invoice", "A subscription invoice.")
+    invoice = found("Invoice", "A subscription invoice.", by=InvoiceBy)
     invoices = listed("Invoice", "Subscription invoices.")
     card_subscription = found("CardSubscription", "A card subscription.")
     card_subscriptions = listed("CardSubscription", "Card subscriptions, those of unmanaged products among them.")
@@ -91,7 +91,7 @@ class Query:
         resolver=revenue_report,
         description="What classes, membership types or months earned, after refunds; finance and administrators only.",
     )
-    payment = found("Payment", "A payment.")
+    payment = found("Payment", "A payment.", by=PaymentBy)
     payments = listed("Payment", "Payments.")
     billing_policy: BillingPolicy | None = the_policy("When fees are asked for, and what follows a failure; for staff.")
     ledger_entries = listed("LedgerEntry", "Movements of money in the books.")

@@ -76,6 +76,7 @@ def _written(value: Any) -> str:
 
 _ISO = "https://www.iso.org/iso-4217-currency-codes.html"
 _RFC3339 = "https://www.rfc-editor.org/rfc/rfc3339"
+_XSD = "https://www.w3.org/TR/xmlschema11-2/"
 
 SCALARS: dict[object, ScalarDefinition] = {
     datetime: strawberry.scalar(
@@ -95,12 +96,14 @@ SCALARS: dict[object, ScalarDefinition] = {
     BigInt: strawberry.scalar(
         name="BigInt",
         description="A whole number of up to 64 bits, written as text so that no client rounds it.",
+        specified_by_url=f"{_XSD}#long",
         serialize=_written,
         parse_value=_parse_whole,
     ),
     Decimal: strawberry.scalar(
         name="Decimal",
         description='A plain decimal number, written as text: "20.00".',
+        specified_by_url=f"{_XSD}#decimal",
         serialize=_written,
         parse_value=lambda given: _matching(_NUMBER, given, 'a decimal number in text like "20.00"'),
     ),

@@ -149,9 +149,9 @@ async def _asked_for(stage: Stage, membership_id: str) -> Json | None:
 
 
 async def _submitted(stage: Stage, payment_id: str) -> Json | None:
-    found: Json = (await stage.caller.ask("query ($id: ID!) { payment(id: $id) { status reference } }", id=payment_id))[
-        "payment"
-    ]
+    found: Json = (
+        await stage.caller.ask("query ($id: ID!) { payment(by: {id: $id}) { status reference } }", id=payment_id)
+    )["payment"]
     return found if found["status"] == "SUBMITTED" and found["reference"] else None
 
 

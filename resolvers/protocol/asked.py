@@ -34,6 +34,9 @@ def asked(body: Any) -> Asked:
     if not isinstance(body, dict):
         raise bad_request("The request must be one JSON object; batches are not served.")
     query, variables, name = body.get("query"), body.get("variables"), body.get("operationName")
+    if query is None and isinstance(extensions := body.get("extensions"), dict) and "persistedQuery" in extensions:
+        # the words by which clients know to send the text itself
+        raise Rejected(400, "PERSISTED_QUERY_NOT_SUPPORTED", "PersistedQueryNotSupported", spoken=True)
     if not isinstance(query, str) or not query.strip():
         raise bad_request("`query` must be a GraphQL document.")
     if _has_nul([query, variables, name]):

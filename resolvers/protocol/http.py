@@ -47,6 +47,7 @@ class Call:
     request_id: str = field(default_factory=lambda: uuid4().hex)
     media: list[str] = field(default_factory=lambda: [JSON])
     whole: bool = False
+    context: Context | None = None
 
     def header(self, name: bytes) -> str | None:
         """The first header of that lower-case name."""
@@ -106,8 +107,12 @@ class GraphQLOverHTTP:
             await self._answer(call)
         except Rejected as no:
             await call.drain()
-            status = 200 if no.spoken and no.status < 500 and call.media[0] == JSON else no.status
             body = orjson.dumps({"errors": stamp(no.errors, call.request_id)})
+            if no.spoken and call.context is not None and call.media[0] == EVENTS:
+                # clients of streams read an error of GraphQL's only where it comes as an event
+                await send_events(call.send, _single(Answer(body)), call.context, self._still_in(call))
+                return
+            status = 200 if no.spoken and no.status < 500 and call.media[0] == JSON else no.status
             await call.reply(status, body, no.headers)
         except ConnectionResetError:
             return
@@ -125,7 +130,7 @@ class GraphQLOverHTTP:
             challenge = ((b"www-authenticate", b"Bearer"),)
             raise Rejected(401, "UNAUTHENTICATED", "Send `Authorization: Bearer` with a live key.", headers=challenge)
         request = asked(_from_url(call.scope) if call.scope["method"] == "GET" else await _from_body(call))
-        context = Context(viewer, self._deployment, call.request_id)
+        context = call.context = Context(viewer, self._deployment, call.request_id)
         if call.media[0] != EVENTS and (body := await self._engine.read(request, context)) is not None:
             await call.reply(200, body)
             return

@@ -15,7 +15,9 @@ class BadInput(GraphQLError):
     """The caller asked for something malformed: an id, a page size (BAD_USER_INPUT) or a cursor (INVALID_CURSOR)."""
 
     def __init__(self, message: str, code: str = "BAD_USER_INPUT") -> None:
-        super().__init__(message, extensions={"code": code})
+        # tools that do not know a code of ours read whose fault it was from the classification
+        told = {"code": code} if code == "BAD_USER_INPUT" else {"code": code, "classification": "BAD_USER_INPUT"}
+        super().__init__(message, extensions=told)
 
 
 class WrongType(Exception):

@@ -138,9 +138,9 @@ async def _why_not_booked(
     info: Info, course_id: str, user_id: str, method: Method, package_id: str | None
 ) -> WhyNot | None:
     keys = asked_for(course_id, user_id)
-    if keys is None:
+    package = known("Package")(package_id) if package_id is not None else None
+    if keys is None or (package_id is not None and package is None):
         return None
-    package = known("Package")(package_id) if package_id else None
     found = await answered(info.context, Asked(*keys, method, package))
     if found is None:
         return None

@@ -138,9 +138,9 @@ async def booking_quotes(
 ) -> list[BookingQuote] | None:
     """(course, student, package, instant) -> a quote for each way of paying, None where unknown. Raises BadInput."""
     course, user = known("Course")(course_id), known("User")(user_id)
-    if course is None or user is None:
+    package = known("Package")(package_id) if package_id is not None else None
+    if course is None or user is None or (package_id is not None and package is None):
         return None
-    package = known("Package")(package_id) if package_id else None
     answers = await quotes(info.context, course, user, package, at)
     if answers is None:
         return None

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import httpx
+import orjson
 import pytest
 
 from resolvers.guard import BODY_BYTES
@@ -246,6 +247,19 @@ async def test_clients_can_read_the_whole_schema(client: httpx.AsyncClient) -> N
 async def test_a_query_streams_where_only_a_stream_is_taken(client: httpx.AsyncClient) -> None:
     answer = await client.post("/graphql", json=ASK, headers={"accept": EVENTS})
     assert answer.text == 'event: next\ndata: {"data":{"__typename":"Query"}}\n\nevent: complete\ndata:\n\n'
+
+
+@pytest.mark.parametrize(
+    ("document", "expected"), [("{", "GRAPHQL_PARSE_FAILED"), ("{ nothing }", "GRAPHQL_VALIDATION_FAILED")]
+)
+async def test_what_graphql_refuses_comes_as_an_event_where_only_a_stream_is_taken(
+    client: httpx.AsyncClient, document: str, expected: str
+) -> None:
+    answer = await client.post("/graphql", json={"query": document}, headers={"accept": EVENTS})
+    assert (answer.status_code, answer.headers["content-type"]) == (200, f"{EVENTS}; charset=utf-8")
+    told, end, _ = answer.text.split("\n\n")
+    assert orjson.loads(told.removeprefix("event: next\ndata: "))["errors"][0]["extensions"]["code"] == expected
+    assert end == "event: complete\ndata:"
 
 
 async def test_many_ask_at_once(client: httpx.AsyncClient) -> None:

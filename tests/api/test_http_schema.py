@@ -1,10 +1,24 @@
 """The schema as clients meet it: printed as committed, described throughout, its words arriving as ours."""
 
+import subprocess
+import sys
+from collections.abc import Iterator
+from datetime import date
 from pathlib import Path
+from typing import Any
 
-from graphql import GraphQLEnumType, GraphQLInputObjectType, GraphQLInterfaceType, GraphQLObjectType
+import pytest
+from graphql import (
+    GraphQLEnumType,
+    GraphQLInputObjectType,
+    GraphQLInterfaceType,
+    GraphQLObjectType,
+    GraphQLScalarType,
+    is_specified_scalar_type,
+)
 
 from models.rules.states import Role
+from resolvers.promises import DEPRECATION, broken
 from schema.root import schema
 
 SDL = Path(__file__).resolve().parents[2] / "schema" / "schema.graphql"
@@ -25,16 +39,70 @@ def test_an_enum_arrives_as_the_word_the_rules_compare_with() -> None:
                 assert type(made.parse_value(word)) is not str, f"{name}.{word}"
 
 
-def test_everything_is_described() -> None:
-    missing = []
+def parts() -> Iterator[tuple[str, Any]]:
+    """Everything that can have a description, by its path; directives and their arguments as well."""
     for name, made in OURS.items():
-        parts = {name: made}
+        yield name, made
         if isinstance(made, GraphQLEnumType):
-            parts |= {f"{name}.{word}": value for word, value in made.values.items()}
+            yield from ((f"{name}.{word}", value) for word, value in made.values.items())
         if isinstance(made, GraphQLObjectType | GraphQLInterfaceType | GraphQLInputObjectType):
             for field_name, field in made.fields.items():
-                parts[f"{name}.{field_name}"] = field
+                yield f"{name}.{field_name}", field
                 arguments = getattr(field, "args", {})
-                parts |= {f"{name}.{field_name}({each})": argument for each, argument in arguments.items()}
-        missing += [path for path, part in parts.items() if not part.description]
-    assert missing == []
+                yield from ((f"{name}.{field_name}({each}:)", argument) for each, argument in arguments.items())
+    for directive in schema._schema.directives:
+        yield f"@{directive.name}", directive
+        yield from ((f"@{directive.name}({each}:)", argument) for each, argument in directive.args.items())
+
+
+def test_everything_is_described() -> None:
+    assert [path for path, part in parts() if not (part.description or "").strip()] == []
+
+
+def test_each_scalar_of_ours_says_where_it_is_specified() -> None:
+    ours = [
+        made for made in OURS.values() if isinstance(made, GraphQLScalarType) and not is_specified_scalar_type(made)
+    ]
+    assert len(ours) >= 6
+    assert [made.name for made in ours if not (made.specified_by_url or "").startswith("https://")] == []
+
+
+def test_what_is_deprecated_says_what_to_use_and_until_when() -> None:
+    reasons = {path: getattr(part, "deprecation_reason", None) for path, part in parts()}
+    assert {path: said for path, said in reasons.items() if said and not DEPRECATION.fullmatch(said)} == {}
+
+
+BEFORE = """
+type Query { a(x: Int = 1): String k: Kind b: String! @deprecated(reason: "Use a. Removed after 2026-06-30.") }
+enum Kind { ONE TWO }"""
+
+
+@pytest.mark.parametrize(
+    ("after", "changes"),
+    [
+        (BEFORE, []),
+        (BEFORE.replace("ONE TWO", "ONE TWO THREE").replace("a(x: Int = 1)", "a(x: Int = 1, y: Int)"), []),
+        (BEFORE.replace("b: String!", "b: String"), ["FIELD_CHANGED_KIND"]),
+        (BEFORE.replace("ONE TWO", "ONE"), ["VALUE_REMOVED_FROM_ENUM"]),
+        (BEFORE.replace("x: Int = 1", "x: Int = 1, y: Int!"), ["REQUIRED_ARG_ADDED"]),
+        (BEFORE.replace("x: Int = 1", "x: Int = 2"), ["ARG_DEFAULT_VALUE_CHANGE"]),
+        (BEFORE.replace("k: Kind", ""), ["FIELD_REMOVED"]),
+    ],
+)
+def test_a_change_that_breaks_clients_is_named(after: str, changes: list[str]) -> None:
+    assert [told.partition(":")[0] for told in broken(BEFORE, after, date(2026, 6, 1))] == changes
+
+
+def test_what_was_to_go_by_a_day_may_be_gone_after_it() -> None:
+    after = "type Query { a(x: Int = 1): String k: Kind } enum Kind { ONE TWO }"
+    assert broken(BEFORE, after, date(2026, 6, 30)) == ["FIELD_REMOVED: Field Query.b was removed."]
+    assert broken(BEFORE, after, date(2026, 7, 1)) == []
+
+
+@pytest.mark.parametrize(("released", "status"), [("", 0), ("extend type Query { gone: Int }", 1)])
+def test_the_command_compares_with_what_was_released(tmp_path: Path, released: str, status: int) -> None:
+    (tmp_path / "released.graphql").write_text(f"{SDL.read_text()}\n{released}")
+    command = [sys.executable, "-m", "app", "sdl", "--breaking", str(tmp_path / "released.graphql")]
+    done = subprocess.run(command, cwd=SDL.parents[1], capture_output=True, text=True, check=False)
+    told = "FIELD_REMOVED: Field Query.gone was removed.\n" if status else ""
+    assert (done.returncode, done.stderr) == (status, told)

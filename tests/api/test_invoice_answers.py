@@ -13,7 +13,7 @@ from tests.build import BY, DAY, NOW, WEEK, Clinic, a_clinic, a_subscriber, atte
 
 END = NOW + WEEK
 VERSIONS = """
-query ($id: ID!) { invoice(id: $id) {
+query ($id: ID!) { invoice(by: {id: $id}) {
   allocations { version difference { attendance { mark } was { amount } now { amount } } }
   corrections { cause proposal state amount { amount } was { name value } now { name value } }
 } }

@@ -109,7 +109,7 @@ async def test_a_cursor_fits_its_own_list_order_and_filter_alone(many: Any) -> N
     ):
         assert await many.answer(asked, cursor=given) is None
         _, (error,) = await many.result(asked, cursor=given)
-        assert error.extensions == {"code": "INVALID_CURSOR"}
+        assert error.extensions == {"code": "INVALID_CURSOR", "classification": "BAD_USER_INPUT"}
 
 
 async def test_a_filter_in_a_variable_has_the_same_cursors_as_one_in_the_document(many: Any) -> None:
