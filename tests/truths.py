@@ -6,6 +6,7 @@ from datetime import date, timedelta
 from itertools import pairwise
 from uuid import UUID
 
+from models.actions.fees import terms_of
 from models.actions.money_proof import prove
 from models.rules.dunning import SuspendOn
 from models.rules.lifecycle import STOPS_PAYMENTS, TERMINAL, Cause, Status
@@ -202,6 +203,8 @@ class Truths:
             needed = member.amount and (monthly or member.next_fee_on is not None)
             dead = needed and mandate is not None and mandate.status in DEAD
             stands = f"{member.id} is {member.status} ({member.reason})"
+            if member.status not in TERMINAL and monthly and member.amount and not self.billed(member):
+                yield f"{stands} and nobody asks for its fees from {member.next_fee_on} on"
             if member.status in (Status.ACTIVE, Status.FUTURE):
                 if first and missed:
                     yield f"{stands} and owes {missed}"
@@ -213,6 +216,13 @@ class Truths:
                     yield f"{stands} and owes nothing"
                 if member.reason == Cause.MANDATE_CANCELLED and not held:
                     yield f"{stands} and its instruction is {mandate.status if mandate else None}"
+
+    def billed(self, member: Membership) -> bool:
+        """Whether the calendar has a period to come, or the membership's end."""
+        day = member.next_fee_on
+        over = day is not None and member.ends_on is not None and day >= member.ends_on
+        terms = terms_of(member, self.kinds[member.membership_type_id])
+        return over or (day is not None and terms.begins(day) is not None)
 
     def again(self, row: Payment, own: list[Payment]) -> bool:
         """Whether a payment asks for what was missed."""

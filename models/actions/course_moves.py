@@ -1,7 +1,7 @@
 """A customer moves to another course in the course system: the fee stays, or another price takes over, never both."""
 
 from collections.abc import Mapping
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from typing import Any
 from uuid import UUID
 from zoneinfo import ZoneInfo
@@ -95,6 +95,9 @@ async def _reprice(
     kind = await MembershipType.get(id=mapping.membership_type_id)
     now = day <= today or old.status is not Status.ACTIVE
     asked = await _asked_for(work, payments, date.min if now else day)
+    if not now:  # what is still to be asked of the old one is not paid twice either
+        old_terms, last = fees.terms_of(old, was.kind), day - timedelta(days=1)
+        asked += [period.start for period in old_terms.owed(old.next_fee_on, last) if old.next_fee_on]
     paid = paid_until(was.kind, kind.kind, old.starts_on, old.ends_on, old.fees_from, asked, old.billing_day)
     fees_from = paid if paid and paid > day else None
     terms = Terms(kind.kind, day, _ends_on(was, kind, old, day, fees_from), fees_from, old.billing_day)

@@ -17,7 +17,7 @@ from models.rules.lifecycle import TERMINAL
 from models.rules.money import Money
 from models.rules.pricing import MembershipKind
 from models.rules.refusals import Code, Refusal
-from models.rules.states import MandateStatus, PaymentPurpose, PaymentStatus, Provider
+from models.rules.states import MandateStatus, PaymentOutcome, PaymentPurpose, PaymentStatus, Provider
 from models.rules.working_days import rolled
 from models.tables.centre import Centre
 from models.tables.membership import Mandate, Membership, MembershipType
@@ -121,6 +121,19 @@ async def ask_anew(work: Unit, membership: Membership, payment: Payment) -> None
     membership.next_fee_on = period
     await membership.save(update_fields=["next_fee_on"])
     work.audit("plan_fees", membership, before={"next_fee_on": before}, after={"next_fee_on": period})
+
+
+async def became(payment: Payment, outcome: PaymentOutcome, failure: str | None) -> PaymentOutcome:
+    """(a payment, what its provider says, why) -> what that is here.
+
+    A fee that was cancelled with its instruction is missed where another membership took over and lives on it: no
+    calendar asks for its period anew.
+    """
+    lost = outcome is PaymentOutcome.CANCELLED and failure not in (None, *ON_PURPOSE)
+    if not lost or payment.period_start is None or payment.membership_id is None:
+        return outcome
+    taken_over = await Membership.exists(moved_from_id=payment.membership_id)
+    return PaymentOutcome.FAILED if taken_over else outcome
 
 
 def _due_on(day: date, mandate: Mandate | None, currency: str) -> date:

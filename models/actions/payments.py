@@ -140,6 +140,7 @@ async def settle(
         # whoever ends a booking held its course before the payment
         await Course.filter(bookings__payment__id=payment_id).select_for_update(of=("course",)).first()
         payment = await _locked(payment_id)
+        outcome = await fees.became(payment, outcome, failure)
         status = settled(payment.status, outcome) if payment.status in only_from else None
         if status is None:
             if reference and payment.reference is None:

@@ -5,13 +5,14 @@ from typing import Any
 
 import pytest
 
-from models.actions import catalogue, course_moves, mappings, memberships, packages, payments
+from models.actions import catalogue, course_moves, dunning, fee_calendar, mappings, memberships, packages, payments
 from models.rules.fees import NEVER
 from models.rules.lifecycle import Cause, Status
 from models.rules.pricing import Integration
 from models.rules.refusals import Code, Refusal
-from models.rules.states import PaymentOutcome, PaymentStatus
-from models.tables.membership import Membership
+from models.rules.states import MandateStatus, PaymentOutcome, PaymentStatus
+from models.tables.coursepro import ReviewItem
+from models.tables.membership import Mandate, Membership
 from models.tables.package import Package
 from models.tables.payment import Payment
 from models.tables.row import new_id
@@ -21,6 +22,7 @@ from tests.build import (
     NOW,
     WEEK,
     a_centre,
+    a_mandate,
     a_member_with_card,
     a_membership,
     a_name,
@@ -109,6 +111,41 @@ async def test_a_second_move_within_the_paid_month_owes_nothing_more() -> None:
     third = await move(second, await a_sold(amount=20_00), at=NOW + 2 * WEEK)
     assert (third.amount, third.fees_from, third.moved_from_id) == (20_00, date(2026, 4, 2), second.id)
     assert (await Membership.get(id=second.id)).status is Status.CANCELLED
+
+
+async def test_a_fee_in_flight_that_is_cancelled_with_its_instruction_is_missed_and_asked_for_by_the_next() -> None:
+    membership, _ = await a_bought()
+    fee = await payments.collect_fee(membership.id, period_start=TODAY, **WHO)
+    await payments.settle(fee.id, PaymentOutcome.SUBMITTED, reference=a_name("PM"), **WHO)
+    new = await move(membership, await a_sold(amount=40_00))
+    await payments.settle(fee.id, PaymentOutcome.CANCELLED, failure="mandate_cancelled", **WHO)
+    new, fee = await Membership.get(id=new.id), await Payment.get(id=fee.id)
+    assert (fee.status, fee.retry_on) == (PaymentStatus.FAILED, TODAY + DAY)
+    assert (new.status, new.next_fee_on) == (Status.SUSPENDED, date(2026, 4, 2)), "its own calendar goes on"
+    await Mandate.filter(id=fee.mandate_id).update(status=MandateStatus.CANCELLED)
+    mandate = await a_mandate(await membership.user)
+    await dunning.retry_as_planned(fee.id, acting=BY, at=NOW + DAY)
+    carrier = await Payment.get(mandate_id=mandate.id)
+    assert (carrier.amount, (await Payment.get(id=fee.id)).carried_by_id) == (32_00, carrier.id)
+
+
+async def test_a_move_to_come_owes_nothing_for_the_months_the_old_price_is_still_to_be_asked_for() -> None:
+    membership, _ = await a_bought()
+    await paid(membership)
+    new = await move(membership, await a_sold(amount=40_00), effective_at=datetime(2026, 4, 17, 12, tzinfo=UTC))
+    assert (new.starts_on, new.fees_from) == (date(2026, 4, 17), date(2026, 5, 2)), "April's fee has yet to be made"
+    at = datetime(2026, 4, 1, 9, tzinfo=UTC)
+    assert [each.period_start for each in await fee_calendar.raise_due(membership.id, acting=BY, at=at)] == [
+        date(2026, 4, 2)
+    ]
+
+
+async def test_what_was_paid_ahead_is_no_question_where_another_membership_lives_on_it() -> None:
+    membership, _ = await a_bought()
+    for day in (TODAY, date(2026, 4, 2)):
+        await paid(membership, day)
+    new = await move(membership, await a_sold(amount=40_00))
+    assert (new.fees_from, await ReviewItem.all().count()) == (date(2026, 5, 2), 0)
 
 
 async def test_what_was_not_asked_for_yet_is_asked_at_the_new_price() -> None:

@@ -276,6 +276,39 @@ async def test_an_end_to_come_lets_the_membership_stand_until_then_and_takes_not
     assert (row.status, row.reason, row.ends_on) == (Status.COMPLETED, "COURSE_COMPLETED", date(2026, 3, 30))
 
 
+async def test_a_course_that_is_to_end_before_a_membership_of_it_begins_lets_it_never_begin() -> None:
+    first_day = (NOW + 20 * DAY).date()
+    membership = await a_membership(starts_on=first_day)
+    fee = await a_fee(membership, first_day)
+    await told(an_end(membership, CourseEnd.CANCELLED, effective_at=NOW + 5 * DAY))
+    row = await Membership.get(id=membership.id)
+    assert (row.status, row.ends_on) == (Status.FUTURE, first_day)
+    assert (await Payment.get(id=fee.id)).status is P.CANCELLED
+    mine = [cause for each, cause in await memberships.due_to_move(first_day) if each == row.id]
+    assert mine == [Cause.COURSE_CANCELLED], "it does not start first"
+
+
+async def test_a_fee_for_days_after_an_end_to_come_is_not_tried_again_and_does_not_suspend() -> None:
+    membership = await a_membership()
+    later = await a_fee(membership, date(2026, 4, 2))
+    await payments.settle(later.id, Out.SUBMITTED, reference=a_name("PM"), acting=BY, at=NOW)
+    await told(an_end(membership, CourseEnd.COMPLETED, effective_at=NOW + 4 * WEEK))
+    await payments.settle(later.id, Out.FAILED, acting=BY, at=NOW)
+    row, later = await Membership.get(id=membership.id), await Payment.get(id=later.id)
+    assert (row.status, later.status, later.retry_on) == (Status.ACTIVE, P.FAILED, None)
+    async with refused(Code.PAYMENT_NOT_RETRYABLE, "paymentId"):
+        await dunning.retry_payment(later.id, acting=BY, at=NOW)
+
+
+async def test_what_rode_on_a_payment_that_was_cancelled_is_not_owed_for_days_after_the_end() -> None:
+    membership = await a_membership()
+    march, april = await a_fee(membership), await a_fee(membership, date(2026, 4, 2))
+    await Payment.filter(id=april.id).update(status=P.CARRIED, carried_by_id=march.id)
+    await told(an_end(membership, CourseEnd.CANCELLED))
+    april = await Payment.get(id=april.id)
+    assert (april.status, april.carried_by_id) == (P.CANCELLED, None)
+
+
 # -- never a way back -------------------------------------------------------------------------------------------------
 
 

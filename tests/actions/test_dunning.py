@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from models.actions import arrears, dunning, fee_calendar, mandates, memberships, payments
+from models.actions import arrears, catalogue, dunning, fee_calendar, mandates, memberships, payments
 from models.actions.billing_policy import configure_billing
 from models.actions.money_proof import prove
 from models.rules.arrears import SettleBy
@@ -106,6 +106,20 @@ async def test_a_missed_fee_is_asked_for_again_twice_on_working_days_and_then_st
         assert fee.retry_on == following
     assert await standing(membership) == (Status.SUSPENDED, "PAYMENT_FAILED")
     assert fee.id not in await dunning.due(datetime(2027, 1, 1, tzinfo=UTC))
+
+
+async def test_the_day_to_ask_again_comes_where_the_centre_is() -> None:
+    fee = await a_missed_fee(await a_membership(), at=on(4, 2))
+    auckland = await catalogue.create_centre(
+        name=a_name("Pool"), zone="Pacific/Auckland", currency="GBP", acting=BY, at=NOW
+    )
+    evening = datetime(2026, 4, 6, 13, tzinfo=UTC)  # there it is Tuesday already
+    assert fee.id not in await dunning.due(evening)
+    await Membership.filter(id=fee.membership_id).update(centre_id=auckland.id)
+    assert fee.id in await dunning.due(evening)
+    async with happening() as seen:
+        await dunning.retry_as_planned(fee.id, acting=BY, at=evening)
+    assert seen.kinds == ["payments.retry"]
 
 
 async def test_a_policy_of_no_retries_and_what_the_provider_tries_again_by_itself() -> None:

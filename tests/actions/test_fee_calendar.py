@@ -7,9 +7,10 @@ from typing import Any
 
 import pytest
 
-from models.actions import billing_policy, catalogue, fee_calendar, memberships, payments
+from models.actions import billing_policy, catalogue, fee_calendar, mandates, memberships, payments
 from models.actions.billing_policy import configure_billing, policy
 from models.rules.billing import Policy
+from models.rules.facts import MandateChanged
 from models.rules.fees import FirstPeriod
 from models.rules.lifecycle import Cause, Status, WhileSuspended
 from models.rules.pricing import Integration, MembershipKind
@@ -19,6 +20,7 @@ from models.tables.audit import AuditEntry
 from models.tables.membership import Mandate, Membership
 from models.tables.payment import Payment
 from models.tables.setting import BillingPolicy
+from models.tables.user import User
 from tests.build import (
     BY,
     DAY,
@@ -116,6 +118,14 @@ async def test_a_run_asks_for_all_that_is_near_and_another_for_nothing() -> None
     async with nothing_written():
         await fee_calendar.raise_fees(acting=JOB, at=NOW)
     assert await fee_calendar.raise_fees(acting=JOB, at=on(APRIL), most=1) is True, "the rest in another turn"
+
+
+async def test_those_who_cannot_be_asked_do_not_keep_the_others_from_their_turn() -> None:
+    broken, last = [await a_membership() for _ in range(2)], await a_membership()
+    for each in broken:  # a day the statement finds, and no period begins on
+        await Membership.filter(id=each.id).update(next_fee_on=MARCH - DAY)
+    assert await fee_calendar.raise_fees(acting=JOB, at=NOW, most=1) is True
+    assert len(await asked_for(last)) == 1
 
 
 async def test_a_clock_that_leaps_and_workers_side_by_side_make_one_payment_a_period() -> None:
@@ -231,9 +241,23 @@ async def test_what_is_too_little_to_collect_rides_on_the_next_fee() -> None:
 # -- paid once --------------------------------------------------------------------------------------------------------
 
 
-async def a_term(*, card: bool = True, **options: Any) -> Membership:
+async def gone(mandate: Mandate) -> None:
+    """The bank cancelled an instruction."""
+    assert mandate.external_id is not None
+    fact = MandateChanged(
+        provider="GOCARDLESS",
+        external_id=mandate.external_id,
+        customer_id=None,
+        user_reference=None,
+        status=MandateStatus.CANCELLED,
+        occurred_at=NOW,
+    )
+    await mandates.mandate_changed(fact, acting="webhook:GOCARDLESS", at=NOW)
+
+
+async def a_term(*, card: bool = True, user: User | None = None, **options: Any) -> Membership:
     """Three months for one price, by the card on file where there is one."""
-    user = await (a_member_with_card() if card else a_user())
+    user = user or await (a_member_with_card() if card else a_user())
     option = await an_option(90_00)
     kind = await catalogue.create_membership_type(
         name=a_name("Term"),
@@ -265,6 +289,46 @@ async def test_a_fixed_price_is_asked_for_once_as_soon_as_something_pays_it() ->
     assert (await now_of(membership)).next_fee_on is None
     async with nothing_written():
         await fee_calendar.raise_fees(acting=JOB, at=on(MAY))
+
+
+async def test_the_instruction_that_paid_a_term_may_go_without_suspending_it() -> None:
+    """R12: it has nothing left to pay."""
+    user = await a_user()
+    mandate = await a_mandate(user)
+    membership = await a_term(card=False, mandate_id=mandate.id, user=user)
+    assert await run(membership, NOW) == [MARCH]
+    await gone(mandate)
+    assert (await now_of(membership)).status is Status.ACTIVE
+    fee = await Payment.get(membership_id=membership.id)
+    await payments.settle(fee.id, PaymentOutcome.CONFIRMED, acting=BY, at=NOW)
+    assert (await now_of(membership)).status is Status.ACTIVE
+
+
+async def test_a_term_whose_price_was_cancelled_with_its_instruction_waits_for_another() -> None:
+    user = await a_user()
+    mandate = await a_mandate(user)
+    membership = await a_term(card=False, mandate_id=mandate.id, user=user)
+    await run(membership, NOW)
+    await gone(mandate)
+    fee = await Payment.get(membership_id=membership.id)
+    await payments.settle(fee.id, PaymentOutcome.CANCELLED, failure="mandate_cancelled", acting=BY, at=NOW)
+    row = await now_of(membership)
+    assert (row.status, row.reason, row.next_fee_on) == (Status.SUSPENDED, "MANDATE_CANCELLED", MARCH)
+    await a_mandate(user)
+    assert (await now_of(membership)).status is Status.ACTIVE
+    assert await run(membership, NOW) == [MARCH]
+
+
+async def test_a_price_that_is_paid_once_does_not_accrue_for_no_fee_follows_it() -> None:
+    await configure_billing(while_suspended=WhileSuspended.ACCRUE, acting=BY, at=NOW)
+    user = await a_user()
+    mandate = await a_mandate(user)
+    membership = await a_term(card=False, mandate_id=mandate.id, user=user)
+    await gone(mandate)
+    await fee_calendar.raise_fees(acting=JOB, at=on(APRIL))
+    assert await asked_for(membership) == []
+    await a_mandate(user)
+    assert await run(membership, APRIL) == [MARCH]
 
 
 # -- memberships from before ------------------------------------------------------------------------------------------

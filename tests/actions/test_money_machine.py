@@ -240,6 +240,14 @@ STORIES: dict[str, Story] = {
             ("signs", {"pick": 0}),
         ),
     ),
+    "a move to come before the month was asked for": (
+        0,
+        (
+            ("joins", {"card": True, "debit": True, "kind": 1, "days": 0}),
+            ("moves", {"pick": 0, "to": 4, "days": 5, "same": False}),
+            ("later", {"hours": 24 * 8}),
+        ),
+    ),
     "a fee for days after an announced end fails": (
         0,
         (

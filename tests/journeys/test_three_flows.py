@@ -74,7 +74,7 @@ async def test_an_invoice_follows_its_classes_and_is_shipped_once(staged: Staged
     assert [ended["events"].count(kind) for kind in ("InvoiceBilledOff", "InvoiceShipped")] == [1, 2]
 
 
-# -- the same end, once, while the worker is killed and Redis is emptied at the worst points -------------------------------
+# -- the same end, once, while the worker is killed and Redis is emptied at the worst points ------------------
 
 DISTURBED = pytest.mark.parametrize("disturbance", ["the worker is killed", "Redis is emptied"])
 
