@@ -18,7 +18,7 @@ export const ADMIN = { viewer: { role: 'ADMIN' } }
 
 let born = 0
 export const newcomer = () => ({
-  input: { firstName: 'New', lastName: 'Comer', email: `${process.pid}-${Date.now()}-${born++}@example.test` },
+  input: { firstName: 'New', lastName: 'Comer', email: `p${process.pid}t${Date.now()}n${born++}@example.test` },
 })
 
 const SECONDS = 15
