@@ -77,6 +77,7 @@ class AccessToken(Node):
     centre = one("Centre", "Through whose gate.")
     valid_from: datetime = column("The first instant it opens.")
     valid_until: datetime = column("The first instant it no longer does.")
+    previous_until: datetime | None = column("Until when the secret before the present one is good.")
     revoked_at: datetime | None = column("When it was taken back.")
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import httpx
 import pytest
 
-from resolvers.guard import BODY_BYTES
+from resolvers.limits import BODY_BYTES
 
 RESPONSE = "application/graphql-response+json"
 JSON = "application/json"
