@@ -541,6 +541,11 @@ EXAMPLES: dict[str, tuple[Callable[[dict[str, str]], Words], dict[str, Any] | No
         {"name": "web", "role": "MEMBER", "scopes": ["money:read"]},
         None,
     ),
+    "rotateApiKey": (
+        lambda ids: {"keyId": ids["key"], "overlapHours": 0},
+        {"name": "old", "previousUntil": None},
+        None,
+    ),
     "revokeApiKey": (_of(keyId="key"), {"name": "old"}, None),
     "retryJob": (_of(jobId="dead"), None, "payments.ask"),
     "cancelJob": (_of(jobId="waiting"), None, "payments.ask"),
