@@ -232,9 +232,7 @@ async def test_an_open_socket_ends_when_its_key_is_revoked_and_its_mutation_does
         assert await wire.hear() == {"type": "connection_ack"}
         assert (await asks(client, token)).status_code == 200
         began = time.monotonic()
-        await wire.subscribe(
-            end, key=encode("ApiKey", key.id)
-        )
+        await wire.subscribe(end, key=encode("ApiKey", key.id))
         assert await wire.closed() == 4403
         assert time.monotonic() - began < 3
         assert (await asks(client, token)).status_code == 401
