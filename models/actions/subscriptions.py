@@ -92,7 +92,8 @@ async def create_payment_link(
         if user_id and not await User.exists(id=user_id):
             raise Refusal(Code.NOT_FOUND, field=("userId",))
         payload = {"product": kind.product, "user_id": user_id}
-        work.job("subscriptions.payment_link", payload=payload, user_id=user_id)
+        job = work.job("subscriptions.payment_link", payload=payload, user_id=user_id)
+        work.audit("create_payment_link", kind, after={**payload, "job_id": job.id})
     return kind
 
 

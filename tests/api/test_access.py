@@ -31,7 +31,9 @@ from resolvers.protocol.faults import Rejected
 from resolvers.protocol.persisted import Persisted, manifest
 from resolvers.reads.ids import encode
 from resolvers.tokens import Issuer, Tokens
+from schema.root import schema
 
+CORE: Any = schema._schema
 ISSUER, AUDIENCE = "https://issuer.example.test", "dueflow"
 SHOP = "https://shop.example.test"
 WHO = "query Who { viewer { role name user { firstName } } }"
@@ -202,6 +204,21 @@ async def test_keys_change_and_an_unknown_one_is_looked_for_once_a_minute(jwks_u
     assert await door.viewer(f"Bearer {second.token(sub='again')}") is not None
     KeyServer.keys = before
     await jwks.close()
+
+
+async def test_without_a_key_every_field_is_answered_alike(client: httpx.AsyncClient) -> None:
+    answers = set()
+    for kind in (CORE.query_type, CORE.mutation_type, CORE.subscription_type):
+        for name in kind.fields:
+            asked = {"query": f"{kind.name.lower()} {{ {name} }}"}
+            told = (await client.post("/graphql", json=asked)).json()
+            (error,) = told["errors"]
+            del error["extensions"]["requestId"]
+            answers.add(orjson.dumps(told))
+    assert answers == {
+        b'{"errors":[{"message":"Send `Authorization: Bearer` with a live key.",'
+        b'"extensions":{"code":"UNAUTHENTICATED"}}]}'
+    }
 
 
 # -- what ends while it is used ----------------------------------------------------------------------------------------
