@@ -14,13 +14,17 @@ import typer
 from pydantic import Field
 from pydantic_settings import BaseSettings
 
+from resolvers.limits import LIMITS, RATE, Limits, Rate
+
 if TYPE_CHECKING:
     from starlette.applications import Starlette
     from starlette.requests import Request
     from starlette.responses import Response
     from starlette.types import ASGIApp, Receive, Scope, Send
 
+    from integrations.jwks import Jwks
     from models.rules.states import Role
+    from resolvers.tokens import Tokens
 
 ROOT = Path(__file__).resolve().parent
 SDL = ROOT / "schema" / "schema.graphql"
@@ -53,6 +57,17 @@ class Settings(Database):
     public_url: str | None = Field(None, validation_alias="DUEFLOW_PUBLIC_URL")
     sandbox_admin: str | None = Field(None, validation_alias="DUEFLOW_SANDBOX_ADMIN")
     claim_url: str = Field("", validation_alias="DUEFLOW_CLAIM_URL")
+    limits: Limits = Field(LIMITS, validation_alias="DUEFLOW_LIMITS")
+    rate: Rate = Field(RATE, validation_alias="DUEFLOW_RATE")
+    allowed_origins: list[str] = Field([], validation_alias="DUEFLOW_ALLOWED_ORIGINS")
+    trusted_documents: str | None = Field(None, validation_alias="DUEFLOW_TRUSTED_DOCUMENTS")
+    only_trusted: bool = Field(False, validation_alias="DUEFLOW_ONLY_TRUSTED")
+    oidc_issuer: str | None = Field(None, validation_alias="DUEFLOW_OIDC_ISSUER")
+    oidc_audience: str = Field("dueflow", validation_alias="DUEFLOW_OIDC_AUDIENCE")
+    oidc_jwks_url: str | None = Field(None, validation_alias="DUEFLOW_OIDC_JWKS_URL")
+    oidc_role_claim: str = Field("dueflow_role", validation_alias="DUEFLOW_OIDC_ROLE_CLAIM")
+    oidc_user_claim: str = Field("dueflow_user", validation_alias="DUEFLOW_OIDC_USER_CLAIM")
+    oidc_leeway: float = Field(5.0, ge=0, le=60, validation_alias="DUEFLOW_OIDC_LEEWAY_SECONDS")
 
 
 def build(settings: Settings) -> "Starlette":
@@ -66,7 +81,9 @@ def build(settings: Settings) -> "Starlette":
     from integrations.clock import SandboxClock, SystemClock
     from integrations.coursepro_calls import routes as coursepro_routes
     from integrations.logs import log_as_json
+    from integrations.purse import RedisPurse
     from integrations.registry import COURSE_CALLS, Registry
+    from integrations.shelf import RedisShelf
     from integrations.together import Together
     from integrations.webhooks import routes as webhook_routes
     from models.actions.inbound import receive
@@ -82,6 +99,8 @@ def build(settings: Settings) -> "Starlette":
     from resolvers.protocol.documents import Documents
     from resolvers.protocol.engine import Engine
     from resolvers.protocol.http import GraphQLOverHTTP
+    from resolvers.protocol.origins import Origins
+    from resolvers.protocol.persisted import Persisted, manifest
     from resolvers.protocol.websocket import GraphQLOverWebSocket
     from resolvers.reads.run import Reader
     from schema.root import schema
@@ -91,7 +110,12 @@ def build(settings: Settings) -> "Starlette":
     clock = SandboxClock(clock_offset) if settings.sandbox_admin else SystemClock()
     bus, bell = RedisBus(settings.redis_url), ArqBell(settings.redis_url)
     registry = Registry(vault, settings.sandbox_admin, clock=clock)
-    documents = Documents(schema._schema)
+    limits = settings.limits
+    documents = Documents(schema._schema, limits)
+    origins = Origins(settings.public_url, *settings.allowed_origins)
+    trusted = manifest(settings.trusted_documents) if settings.trusted_documents else {}
+    for text in trusted.values():
+        documents.prepare(text)  # one that cannot be run is found out now
 
     async def store(provider: Provider, events: Sequence[ReceivedEvent]) -> int:
         return await receive(provider, events, at=clock.now())
@@ -101,7 +125,9 @@ def build(settings: Settings) -> "Starlette":
         async with AsyncExitStack() as until_the_end:
             await until_the_end.enter_async_context(opened(settings.database_url))
             await refuse_blank(vault)
-            reader = await Reader.open(settings.database_url, schema, settings.secret_key, documents.admit)
+            reader = await Reader.open(
+                settings.database_url, schema, settings.secret_key, documents.admit, most=limits.page
+            )
             until_the_end.push_async_callback(reader.close)
             app.state.gate = await Gate.open(settings.database_url, clock)
             until_the_end.push_async_callback(app.state.gate.close)
@@ -117,11 +143,23 @@ def build(settings: Settings) -> "Starlette":
                 ticking = asyncio.create_task(clock.run())
                 until_the_end.callback(ticking.cancel)
             sandbox = settings.sandbox_admin is not None
-            deployment = Deployment(reader, clock, bus, vault, sandbox=sandbox, claim_url=settings.claim_url)
-            engine, door = Engine(schema._schema, documents), Door(clock)
+            purse = RedisPurse(settings.redis_url, settings.rate.burst, settings.rate.per_second)
+            shelf = RedisShelf(settings.redis_url)
+            jwks, tokens = _tokens(settings)
+            for close in (purse.close, shelf.close, *(keys.close for keys in jwks)):
+                until_the_end.push_async_callback(close)
+            deployment = Deployment(
+                reader, clock, bus, vault, sandbox=sandbox, claim_url=settings.claim_url, limits=limits, purse=purse
+            )
+            persisted = Persisted(shelf, trusted, only_trusted=settings.only_trusted)
+            engine = Engine(schema._schema, documents, seconds=limits.seconds, persisted=persisted)
+            door = Door(clock, tokens=tokens)
+            for each in (door, app.state.gate.door):
+                listening = asyncio.create_task(each.listen(bus))
+                until_the_end.callback(listening.cancel)
             app.state.graphql = {
-                "http": GraphQLOverHTTP(engine, door, deployment),
-                "websocket": GraphQLOverWebSocket(engine, door, deployment, origin=settings.public_url),
+                "http": GraphQLOverHTTP(engine, door, deployment, origins=origins),
+                "websocket": GraphQLOverWebSocket(engine, door, deployment, origins=origins),
             }
             app.state.parts = {"database": _database_answers, "redis": bus.ping}
             yield
@@ -139,6 +177,27 @@ def build(settings: Settings) -> "Starlette":
         middleware=[Middleware(GraphQLFirst)],
         lifespan=lifespan,
     )
+
+
+def _tokens(settings: Settings) -> "tuple[list[Jwks], Tokens | None]":
+    """The issuer's keys to be closed in the end, and who reads its tokens; nothing and None where there is none."""
+    from integrations.guard import Reach
+    from integrations.http import Http
+    from integrations.jwks import Jwks
+    from resolvers.tokens import Issuer, Tokens
+
+    if settings.oidc_issuer is None or settings.oidc_jwks_url is None:
+        return [], None
+    reach = Reach(local=settings.env == "development")
+    jwks = Jwks(settings.oidc_jwks_url, Http("issuer", "", answer_seconds=SECONDS_TO_ANSWER, reach=reach))
+    issuer = Issuer(
+        settings.oidc_issuer,
+        settings.oidc_audience,
+        settings.oidc_role_claim,
+        settings.oidc_user_claim,
+        settings.oidc_leeway,
+    )
+    return [jwks], Tokens(issuer, jwks)
 
 
 class GraphQLFirst:

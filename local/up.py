@@ -73,6 +73,10 @@ class Machine:
             "DUEFLOW_ENV": "development",
             "DUEFLOW_PUBLIC_URL": self.api,
             "DUEFLOW_SANDBOX_ADMIN": self.sandbox,
+            "DUEFLOW_OIDC_ISSUER": f"{self.sandbox}/issuer",
+            "DUEFLOW_OIDC_JWKS_URL": f"{self.sandbox}/issuer/jwks.json",
+            # nobody shares this machine: a caller may ask for all it can do
+            "DUEFLOW_RATE": os.environ.get("DUEFLOW_RATE") or '{"burst": 5000000, "per_second": 500000}',
             "DUEFLOW_SANDBOX_CONFIG": str(self.folder.path / "sandbox.json"),
             "DUEFLOW_RUN_KEYS": str(self.folder.keys_file),
             "NO_PROXY": "127.0.0.1,localhost",

@@ -112,6 +112,37 @@ class LiveBus(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
+class Left:
+    """What a caller may still spend, in points, after a payment; `wait` is 0, or seconds until it could be made."""
+
+    points: int
+    wait: float = 0.0
+
+
+class Purse(Protocol):
+    """What callers may spend, known to all processes: `burst` points at once, `per_second` coming back."""
+
+    burst: int
+    per_second: int
+
+    async def spend(self, caller: str, points: int) -> Left:
+        """Pay, or be told how long to wait; never fails, and never lets a caller spend without end."""
+        ...
+
+
+class Shelf(Protocol):
+    """Keeps documents by the SHA-256 of their text, for all processes."""
+
+    async def found(self, digest: str) -> str | None:
+        """The text, None where it is not kept, or nobody can say."""
+        ...
+
+    async def keep(self, digest: str, text: str) -> None:
+        """Keep a text for a while; quietly without effect where nobody can."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
 class Collection:
     """Money to be taken: minor units of `currency`, from a card (`customer`, `payment_method`) or a `mandate`."""
 

@@ -1,31 +1,55 @@
-"""Who is asking: a bearer token -> a Viewer, remembered for a few seconds."""
+"""Who is asking: a bearer token -> a Viewer, remembered for a few seconds, and forgotten at once when its key ends."""
 
+import asyncio
 import time
 from collections import OrderedDict
+from contextlib import suppress
+from dataclasses import replace
+from datetime import datetime
+from uuid import UUID
 
-from models.actions.keys import find_api_key
-from models.ports import Clock
+import structlog
+
+from models.actions.keys import live_key
+from models.ports import Clock, CursorExpired, LiveBus, LiveEvent, SlowConsumer
 from models.rules.states import KeyPurpose
+from models.tables.row import new_id
+from resolvers.tokens import Tokens
 from resolvers.viewer import Viewer
 
 REMEMBERED_SECONDS = 5.0
 REMEMBERED_TOKENS = 10_000
-LONGEST_TOKEN = 200
+LONGEST_KEY = 200
+LONGEST_TOKEN = 4_096
+SHORTEST_WAIT_SECONDS = 0.02
+SECONDS_TO_TELL = 1.0
+KEYS = "key"  # the topic of what is told to doors; no caller can watch it
+log = structlog.get_logger("dueflow.auth")
 
 
 class Door:
-    """Lets bearers of live API keys of one purpose in. A revoked key is refused `seconds` later at most."""
+    """Lets bearers of live API keys of one purpose in, and of tokens of a known issuer.
+
+    A key that was ended is refused as soon as the bus says so, and `seconds` later at most.
+    """
 
     def __init__(
-        self, clock: Clock, *, seconds: float = REMEMBERED_SECONDS, purpose: KeyPurpose = KeyPurpose.API
+        self,
+        clock: Clock,
+        *,
+        seconds: float = REMEMBERED_SECONDS,
+        purpose: KeyPurpose = KeyPurpose.API,
+        tokens: Tokens | None = None,
     ) -> None:
         self._clock = clock
         self._purpose = purpose
         self._seconds = seconds
+        self._tokens = tokens
         self._known: OrderedDict[str, tuple[float, Viewer]] = OrderedDict()
+        self._news = asyncio.Event()
 
     async def viewer(self, authorization: str | None) -> Viewer | None:
-        """`Bearer df_<public>_<secret>` -> its viewer; None for no, a malformed, unknown, revoked or expired key."""
+        """`Bearer df_<public>_<secret>`, or an issuer's token -> its viewer; None for what is not live and known."""
         scheme, _, token = (authorization or "").partition(" ")
         token = token.strip()
         if scheme.lower() != "bearer" or not token or len(token) > LONGEST_TOKEN:
@@ -38,20 +62,58 @@ class Door:
         if viewer is None:
             self._known.pop(token, None)
             return None
-        self._known[token] = (now + self._seconds, viewer)
+        until = now + self._seconds
+        self._known[token] = (until if viewer.ends is None else min(until, viewer.ends), viewer)
         self._known.move_to_end(token)
         if len(self._known) > REMEMBERED_TOKENS:
             self._known.popitem(last=False)
         return viewer
 
+    async def ended(self, authorization: str | None, viewer: Viewer | None) -> None:
+        """Return once this bearer is let in no more."""
+        while viewer is not None:
+            left = self._seconds if viewer.ends is None else min(self._seconds, viewer.ends - time.monotonic())
+            with suppress(TimeoutError):
+                async with asyncio.timeout(max(left, SHORTEST_WAIT_SECONDS)):
+                    await self._news.wait()
+            viewer = await self.viewer(authorization)
+
+    def forget(self, key_id: UUID | None = None) -> None:
+        """Look a key up anew when it is shown next, or all of them, and have who waits for an end look now."""
+        gone = [token for token, (_, viewer) in self._known.items() if key_id in (None, viewer.key_id)]
+        for token in gone:
+            del self._known[token]
+        news, self._news = self._news, asyncio.Event()
+        news.set()
+
+    async def listen(self, bus: LiveBus) -> None:
+        """Forget what the bus says has ended, until cancelled; everything, where something may have been missed."""
+        while True:
+            with suppress(CursorExpired, SlowConsumer):
+                async for event in bus.events(frozenset({KEYS}), None):
+                    self.forget(UUID(event.ids["key_id"]))
+            self.forget()
+
     async def _look_up(self, token: str) -> Viewer | None:
-        key = await find_api_key(token, at=self._clock.now())
-        if key is None or key.purpose is not self._purpose:
+        if self._tokens is not None and token.count(".") == 2:
+            return await self._tokens.viewer(token)
+        if len(token) > LONGEST_KEY:
             return None
-        return Viewer(
-            role=key.role,
-            user_id=key.user_id,
-            key_id=key.id,
-            name=key.name,
-            scopes=frozenset(key.scopes),
-        )
+        found = await live_key(token, at=self._clock.now())
+        if found is None or found.key.purpose is not self._purpose:
+            return None
+        key = found.key
+        viewer = Viewer(role=key.role, user_id=key.user_id, key_id=key.id, name=key.name, scopes=frozenset(key.scopes))
+        if found.until is None:
+            return viewer
+        return replace(viewer, ends=time.monotonic() + (found.until - self._clock.now()).total_seconds())
+
+
+async def tell_doors(bus: LiveBus, key_id: UUID, at: datetime) -> None:
+    """Tell the doors of all processes that a key has ended or changed; where nobody can be told they find out late."""
+    event = LiveEvent(str(new_id()), KEYS, "ApiKeyEnded", {"key_id": str(key_id)}, at)
+    try:
+        async with asyncio.timeout(SECONDS_TO_TELL):
+            await bus.publish([event])
+    except Exception as away:
+        log.warning("doors were not told of an ended key", error=type(away).__name__)

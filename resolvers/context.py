@@ -5,7 +5,8 @@ from dataclasses import dataclass
 import strawberry
 
 from models.actions.vault import Vault
-from models.ports import Clock, LiveBus
+from models.ports import Clock, Left, LiveBus, Purse
+from resolvers.limits import LIMITS, Limits
 from resolvers.reads.run import Reader
 from resolvers.viewer import Viewer
 
@@ -14,7 +15,8 @@ from resolvers.viewer import Viewer
 class Deployment:
     """What every request of this process shares; `sandbox` is True where the sandbox's clock may be moved.
 
-    `claim_url` is what a link to claim a record begins with; without it a message has the bare token.
+    `claim_url` is what a link to claim a record begins with; without it a message has the bare token. Without a
+    `purse` callers spend as they like.
     """
 
     reader: Reader
@@ -23,17 +25,21 @@ class Deployment:
     vault: Vault
     sandbox: bool = False
     claim_url: str = ""
+    limits: Limits = LIMITS
+    purse: Purse | None = None
 
 
 @dataclass(slots=True)
 class Context:
-    """One operation: who asks, under which id it is logged, where a stream resumes and how far it came."""
+    """One operation: who asks, under which id it is logged, where a stream resumes and how far it came, its price."""
 
     viewer: Viewer
     deployment: Deployment
     request_id: str
     resume_after: str | None = None
     cursor: str | None = None
+    cost: int = 0
+    left: Left | None = None
 
     @property
     def reader(self) -> Reader:

@@ -84,7 +84,7 @@ class Gate:
 
     def __init__(self, pool: asyncpg.Pool, clock: Clock) -> None:
         self._pool, self._clock = pool, clock
-        self._door = Door(clock, purpose=KeyPurpose.GATE)
+        self.door = Door(clock, purpose=KeyPurpose.GATE)
 
     @classmethod
     async def open(cls, database_url: str, clock: Clock) -> "Gate":
@@ -109,7 +109,7 @@ class Gate:
     async def answer(self, request: Request) -> Response:
         """One question of a gate -> its answer."""
         try:
-            if await self._door.viewer(request.headers.get("authorization")) is None:
+            if await self.door.viewer(request.headers.get("authorization")) is None:
                 return _said(401, {"message": "An API key of purpose GATE is needed."})
             asked = request.query_params
             user_id, centre_id = _key(asked.get("user"), "User"), _key(asked.get("centre"), "Centre")

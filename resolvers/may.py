@@ -60,6 +60,7 @@ MAY: dict[str, frozenset[Role]] = {
     "retry_job": _ADMIN,
     "retry_payment": _MONEY,
     "revoke_api_key": _ADMIN,
+    "rotate_api_key": _ADMIN,
     "run_integration_probe": _ADMIN,
     "set_price_override": _ADMIN,
     "set_user_field": _ADMIN,

@@ -3,10 +3,9 @@
 from collections.abc import Mapping
 from enum import StrEnum
 
+from models.rules.scopes import MONEY_READ
 from models.rules.states import Role
 from resolvers.viewer import Viewer
-
-MONEY_SCOPE = "money:read"
 
 
 class Audience(StrEnum):
@@ -22,7 +21,7 @@ class Audience(StrEnum):
 
 def audience(viewer: Viewer) -> Audience:
     """Who, for the table below, is asking."""
-    if viewer.role is Role.PARTNER and MONEY_SCOPE in viewer.scopes:
+    if viewer.role is Role.PARTNER and MONEY_READ in viewer.scopes:
         return Audience.PARTNER_MONEY
     return Audience(viewer.role.value)
 

@@ -554,7 +554,7 @@ class CreateApiKeyInput:
     role: Role = need("What its caller may do.")
     purpose: KeyPurpose = ask("What it is for.", default=KeyPurpose.API)
     user_id: strawberry.ID | None = id_of("User", "The person it stands for; a member's key needs one.", optional=True)
-    scopes: list[str] | None = ask("What it may do beyond its role.")
+    scopes: list[str] | None = ask("What it may do beyond its role: `money:read`.")
     expires_at: datetime | None = ask("From when on it is no longer accepted.")
 
 
@@ -563,6 +563,14 @@ class ApiKeyInput:
     """A key to end."""
 
     key_id: strawberry.ID = id_of("ApiKey", "Which key.")
+
+
+@strawberry.input(description="A key that gets another secret.")
+class RotateApiKeyInput:
+    """See `keys.rotate_api_key`."""
+
+    key_id: strawberry.ID = id_of("ApiKey", "Which key.")
+    overlap_hours: int = ask("For how many more hours the secret before it is good, 0 to 168.", default=24)
 
 
 @strawberry.input(description="A job.")

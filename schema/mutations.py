@@ -44,6 +44,7 @@ from models.actions import (
 from models.rules.lifecycle import Cause
 from models.rules.refusals import Code, Refusal
 from models.rules.states import Role
+from resolvers.auth import tell_doors
 from resolvers.context import Context
 from schema import inputs
 from schema.bookings import book, move, new_quote
@@ -63,6 +64,20 @@ def _configures(action: Any) -> Any:
 async def _create_api_key(ctx: Context, given: dict[str, Any]) -> Answer:
     key, token = await keys.create_api_key(**given, acting=ctx.viewer.actor, at=ctx.clock.now())
     return Answer(subject_id=key.id, token=token)
+
+
+async def _rotate_api_key(ctx: Context, given: dict[str, Any]) -> Answer:
+    at = ctx.clock.now()
+    key, token = await keys.rotate_api_key(**given, acting=ctx.viewer.actor, at=at)
+    await tell_doors(ctx.bus, key.id, at)
+    return Answer(subject_id=key.id, token=token)
+
+
+async def _revoke_api_key(ctx: Context, given: dict[str, Any]) -> Answer:
+    at = ctx.clock.now()
+    key = await keys.revoke_api_key(given["key_id"], acting=ctx.viewer.actor, at=at)
+    await tell_doors(ctx.bus, key.id, at)
+    return Answer(subject_id=key.id)
 
 
 async def _advance_clock(ctx: Context, given: dict[str, Any]) -> Answer:
@@ -452,7 +467,21 @@ class Mutation:
         verb="create_api_key",
         token=_token,
     )
-    revoke_api_key = does(keys.revoke_api_key, inputs.ApiKeyInput, "ApiKey", "End a key at once.")
+    rotate_api_key = done_by(
+        _rotate_api_key,
+        inputs.RotateApiKeyInput,
+        "ApiKey",
+        "Give a key another secret; the one before stays good for a while.",
+        verb="rotate_api_key",
+        token=_token,
+    )
+    revoke_api_key = done_by(
+        _revoke_api_key,
+        inputs.ApiKeyInput,
+        "ApiKey",
+        "End a key at once, and what is open under it.",
+        verb="revoke_api_key",
+    )
     retry_job = done_by(_retry_job, inputs.JobInput, "Job", "Let a dead or cancelled job run again.", verb="retry_job")
     cancel_job = done_by(_cancel_job, inputs.JobInput, "Job", "Take a waiting job out of the queue.", verb="cancel_job")
     replay_webhook = does(

@@ -1,4 +1,4 @@
-"""The admin port: clock, faults, webhooks, call log, state and scenario actions, as JSON."""
+"""The admin port: clock, faults, webhooks, call log, state, scenario actions and an issuer of tokens, as JSON."""
 
 import inspect
 from collections.abc import Awaitable, Callable, Mapping
@@ -11,6 +11,7 @@ from starlette.responses import JSONResponse
 from starlette.routing import Route
 
 from local.sandbox.faults import Fault
+from local.sandbox.issuer import Issuer
 from local.sandbox.world import Json, ScenarioError, World
 
 Action = Callable[..., Awaitable[Json]]
@@ -20,7 +21,9 @@ SWITCHES = ("duplicate", "reorder", "hold")
 def server(world: World, config: Json, actions: Mapping[str, Mapping[str, Action]]) -> Starlette:
     """World, configuration and {provider: {action: function}} -> the ASGI app of the admin port."""
     admin = Admin(world, config, actions)
+    issuer = Issuer(f"http://{config.get('host', '127.0.0.1')}:{config['ports']['admin']}/issuer")
     routes = [
+        *issuer.routes(),
         Route("/clock", admin.read_clock),
         Route("/clock", admin.move_clock, methods=["POST"]),
         Route("/faults", admin.read_faults),

@@ -116,7 +116,8 @@ async def write_versions(work: Unit, spreads: Sequence[Spread]) -> None:
             for position, (attendance_id, amount) in enumerate(wanted)
         ]
         after = {"version": version.version, "kind": allocation.kind, "amount": total, "shares": wanted}
-        work.audit("allocate_invoice", invoice, after=after, because=because)
+        was = before and {"version": before.version, "amount": before.amount, "shares": before.shares}
+        work.audit("allocate_invoice", invoice, before=was, after=after, because=because)
     if versions:
         await Allocation.filter(id__in=replaced).update(current=False)
         await Allocation.bulk_create(versions)

@@ -113,7 +113,7 @@ async def delete_class_session(class_session_id: UUID, *, acting: str, at: datet
         await session.save(update_fields=["deleted_at"])
         await Attendance.filter(class_session_id=session.id).exclude(mark=Mark.ATTENDED).update(mark=Mark.CANCELLED)
         await corrections.seats_changed(work, class_session_id=session.id)
-        work.audit("delete_class_session", session, after={"deleted_at": at})
+        work.audit("delete_class_session", session, before={"deleted_at": None}, after={"deleted_at": at})
         lines = BookingLine.filter(
             class_session_id=session.id,
             state=ClassState.FUTURE,

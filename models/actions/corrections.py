@@ -183,7 +183,8 @@ def _told(figures: Mapping[str, Any]) -> dict[str, Any]:
 async def _close(work: Unit, asked: Correction, invoice: Invoice, state: CorrectionState, answer: str) -> None:
     asked.state, asked.answer = state, answer
     await asked.save(update_fields=["state", "answer", "updated_at"])
-    work.audit(f"{state.lower()}_correction", asked, before={"state": CorrectionState.OPEN}, because=[answer])
+    open_ = {"state": CorrectionState.OPEN}
+    work.audit(f"{state.lower()}_correction", asked, before=open_, after={"state": state}, because=[answer])
     work.emit(CorrectionClosed(invoice_id=invoice.id, correction_id=asked.id, user_id=invoice.user_id))
 
 
@@ -233,7 +234,8 @@ async def apply_correction(
         await _ship(work, correction, invoice, [each for each in shipments if only in (None, each.system)])
         correction.state = CorrectionState.APPLIED
         await correction.save(update_fields=["state", "proposal", "amount", "updated_at"])
-        work.audit("apply_correction", correction, after={"proposal": correction.proposal, "amount": correction.amount})
+        after = {"state": correction.state, "proposal": correction.proposal, "amount": correction.amount}
+        work.audit("apply_correction", correction, before={"state": CorrectionState.OPEN}, after=after)
         work.emit(CorrectionApplied(invoice_id=invoice.id, correction_id=correction.id, user_id=invoice.user_id))
         # by today's marks is how it was spread just now, and a class it gave up may be another invoice's
         await _keep(work, [invoice], {invoice.id: {}}, _OF_CLASSES)

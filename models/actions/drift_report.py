@@ -112,7 +112,8 @@ async def _repair(work: Unit, row: Drift, dry_run: bool) -> Planned:
         return Planned(row.id, Repair.NOTHING, "There is nothing to repair by itself: look at it there.")
     text = _TEXTS[action].format(provider=row.provider, reference=invoice.number or invoice.external_id)
     if not dry_run:
-        work.audit("repair_drift", row, after={"action": action}, because=[text])
+        before = {"ours": row.ours, "theirs": row.theirs}
+        work.audit("repair_drift", row, before=before, after={"action": action}, because=[text])
         await _DONE_BY[action](work, row, invoice)
     return Planned(row.id, action, text)
 

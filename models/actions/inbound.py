@@ -120,9 +120,9 @@ async def replay(inbox_id: UUID, *, acting: str, at: datetime) -> InboxEvent:
         row = await InboxEvent.filter(id=inbox_id).select_for_update().first()
         if row is None:
             raise Refusal(Code.NOT_FOUND, field=("id",))
-        row.state = InboxState.RECEIVED
+        before, row.state = row.state, InboxState.RECEIVED
         await row.save(update_fields=["state"])
-        work.audit("replay_webhook", row)
+        work.audit("replay_webhook", row, before={"state": before}, after={"state": row.state})
         work.job("inbox.apply", payload={"provider": row.provider, "event_id": row.event_id}, subject=_about(row))
     return row
 

@@ -132,7 +132,8 @@ async def cancel_mandate(mandate_id: UUID, *, reason: str, acting: str, at: date
             raise Refusal(Code.NOT_FOUND, field=("mandateId",))
         if mandate.status in DEAD - {MandateStatus.BLOCKED}:
             raise Refusal(Code.MANDATE_NOT_CANCELLABLE, f"It is {mandate.status}.", field=("mandateId",))
-        work.audit("cancel_mandate", mandate, because=[reason])
+        asked = {"status": MandateStatus.CANCELLED}
+        work.audit("cancel_mandate", mandate, before={"status": mandate.status}, after=asked, because=[reason])
         if mandate.external_id is None and mandate.request_id is None:
             await _cancelled(work, mandate)
         else:

@@ -208,7 +208,7 @@ async def push_again(membership_id: UUID, *, acting: str, at: datetime) -> Membe
     """Tell the course system a membership's standing once more. Raises Refusal NOT_FOUND."""
     async with unit(acting=acting, at=at) as work:
         membership = await locked(membership_id)
-        work.audit("push_again", membership)
+        work.audit("push_again", membership, after={"status": membership.status})
         work.job(
             "courses.push_membership",
             payload={"membership_id": membership.id},

@@ -168,6 +168,6 @@ async def ship_again(invoice_id: UUID, *, acting: str, at: datetime) -> Invoice:
         if invoice.billed_off_at is None:
             raise Refusal(Code.INVOICE_NOT_DUE, "It is not billed off yet.", field=("invoiceId",))
         if await Shipment.filter(invoice_id=invoice_id).exclude(state=ShipmentState.SHIPPED).exists():
-            work.audit("ship_again", invoice)
+            work.audit("ship_again", invoice, after={"billed_off_at": invoice.billed_off_at})
             work.emit(InvoiceBilledOff(invoice_id=invoice.id, user_id=invoice.user_id))
     return invoice

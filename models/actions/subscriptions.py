@@ -110,7 +110,8 @@ async def create_payment_link(
             "user_id": user_id,
             "beneficiary_id": beneficiary_id,
         }
-        work.job("subscriptions.payment_link", payload=payload, user_id=user_id)
+        job = work.job("subscriptions.payment_link", payload=payload, user_id=user_id)
+        work.audit("create_payment_link", kind, after={**payload, "job_id": job.id})
     return kind
 
 

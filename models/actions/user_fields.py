@@ -77,7 +77,8 @@ async def remove_user_field(name: str, *, acting: str, at: datetime) -> None:
 async def _raised(work: Unit, verb: str, after: dict[str, str | bool]) -> int:
     version = (await configured()).version + 1
     await UserField.all().update(version=version)
-    work.audit(verb, ("UserFields", THE_SET), after={**after, "version": version})
+    before = {"version": version - 1}
+    work.audit(verb, ("UserFields", THE_SET), before=before, after={**after, "version": version})
     work.emit(UserFieldsChanged(user_fields_id=THE_SET))
     return version
 

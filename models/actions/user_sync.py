@@ -112,7 +112,7 @@ async def sync_users(*, provider: Provider, acting: str, at: datetime) -> Job:
 async def _sync_all(key: str | None, *, acting: str, at: datetime) -> Job:
     async with unit(acting=acting, at=at) as work:
         job = work.job("courses.sync_users", key=key, payload={}, subject=SYNC)
-        work.audit("sync_users", ("Job", job.id))
+        work.audit("sync_users", ("Job", job.id), after={"provider": Provider.COURSEPRO})
     return await Job.get(key=job.key)
 
 

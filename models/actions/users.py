@@ -82,7 +82,8 @@ async def update_user(
         user.version += 1
         await user.save()
         # which details, not what they hold: that is nobody's business in an audit
-        work.audit("update_user", user, after={"fields": sorted(changed), "version": user.version})
+        after = {"fields": sorted(changed), "version": user.version}
+        work.audit("update_user", user, before={"version": user.version - 1}, after=after)
         work.emit(UserChanged(user_id=user.id))
     return user
 

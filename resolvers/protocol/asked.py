@@ -8,11 +8,16 @@ from resolvers.protocol.faults import Rejected
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """A document, which of its operations to run, and with what."""
+    """A document, which of its operations to run, and with what.
+
+    `keep` is True where it is to be found by its digest from now on, `cost` where its price is to be told.
+    """
 
     query: str
     variables: dict[str, Any] | None = None
     operation_name: str | None = None
+    keep: bool = False
+    cost: bool = False
 
 
 def bad_request(message: str) -> Rejected:
@@ -34,9 +39,6 @@ def asked(body: Any) -> Asked:
     if not isinstance(body, dict):
         raise bad_request("The request must be one JSON object; batches are not served.")
     query, variables, name = body.get("query"), body.get("variables"), body.get("operationName")
-    if query is None and isinstance(extensions := body.get("extensions"), dict) and "persistedQuery" in extensions:
-        # the words by which clients know to send the text itself
-        raise Rejected(400, "PERSISTED_QUERY_NOT_SUPPORTED", "PersistedQueryNotSupported", spoken=True)
     if not isinstance(query, str) or not query.strip():
         raise bad_request("`query` must be a GraphQL document.")
     if _has_nul([query, variables, name]):
@@ -45,6 +47,10 @@ def asked(body: Any) -> Asked:
         raise bad_request("`variables` must be an object or null.")
     if name is not None and not isinstance(name, str):
         raise bad_request("`operationName` must be a string or null.")
-    if body.get("extensions") is not None and not isinstance(body["extensions"], dict):
+    extensions = body.get("extensions")
+    if extensions is None:
+        return Asked(query, variables, name or None)
+    if not isinstance(extensions, dict):
         raise bad_request("`extensions` must be an object or null.")
-    return Asked(query, variables, name or None)
+    keep, cost = extensions.get("persistedQuery") is not None, extensions.get("cost") is True
+    return Asked(query, variables, name or None, keep, cost)

@@ -1,16 +1,19 @@
-"""Text -> a document fit to be executed: parsed, guarded, validated, once per text."""
+"""Text -> a document fit to be executed: parsed, guarded, validated, priced, once per text."""
 
 import hashlib
 from collections import OrderedDict
 from dataclasses import dataclass
+from typing import Any
 
 from graphql import DocumentNode, GraphQLError, GraphQLSchema, OperationDefinitionNode, parse, specified_rules
 from strawberry.schema.schema import validate_document
 
-from resolvers.guard import COMMENTS, DOCUMENT_CHARACTERS, TOKENS, refusal
+from resolvers import cost
+from resolvers.guard import refusal
+from resolvers.limits import LIMITS, Limits
 from resolvers.protocol.faults import Rejected, rejected
 
-KEPT_DOCUMENTS = 512
+KEPT_DOCUMENTS = 1_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,7 +22,13 @@ class Prepared:
 
     document: DocumentNode
     operations: dict[str, OperationDefinitionNode]
+    prices: dict[str, cost.Price]
     digest: str
+
+    def price(self, name: str | None, variables: dict[str, Any] | None) -> int:
+        """What the operation costs, in points. Raises Rejected where the name decides nothing."""
+        chosen = self.chosen(name)
+        return cost.asked(self.prices[chosen.name.value if chosen.name else ""], variables)
 
     def chosen(self, name: str | None) -> OperationDefinitionNode:
         """The operation to run. Raises Rejected where the name decides nothing."""
@@ -35,14 +44,20 @@ class Prepared:
 class Documents:
     """The documents of one schema, the latest kept."""
 
-    def __init__(self, schema: GraphQLSchema) -> None:
+    def __init__(self, schema: GraphQLSchema, limits: Limits = LIMITS) -> None:
         self._schema = schema
+        self._limits = limits
         self._kept: OrderedDict[str, Prepared] = OrderedDict()
+
+    def known(self, text: str) -> Prepared | None:
+        """The checked document of a text that was looked at lately."""
+        if (kept := self._kept.get(text)) is not None:
+            self._kept.move_to_end(text)
+        return kept
 
     def prepare(self, text: str) -> Prepared:
         """A document's text -> the checked document. Raises Rejected, naming every mistake."""
-        if (kept := self._kept.get(text)) is not None:
-            self._kept.move_to_end(text)
+        if (kept := self.known(text)) is not None:
             return kept
         self._kept[text] = prepared = self._checked(text)
         if len(self._kept) > KEPT_DOCUMENTS:
@@ -57,13 +72,17 @@ class Documents:
             return None
 
     def _checked(self, text: str) -> Prepared:
+        limits = self._limits
         try:
             document = parse(
-                text, max_lexical_tokens=TOKENS, max_comments=COMMENTS, max_source_length=DOCUMENT_CHARACTERS
+                text,
+                max_lexical_tokens=limits.tokens,
+                max_comments=limits.comments,
+                max_source_length=limits.document_characters,
             )
         except GraphQLError as wrong:
             raise rejected([wrong], "GRAPHQL_PARSE_FAILED") from None
-        if (no := refusal(document)) is not None:
+        if (no := refusal(document, limits)) is not None:
             raise rejected([no], "QUERY_TOO_COMPLEX")
         if wrongs := validate_document(self._schema, document, tuple(specified_rules)):
             raise rejected(wrongs, "GRAPHQL_VALIDATION_FAILED")
@@ -72,4 +91,5 @@ class Documents:
             for definition in document.definitions
             if isinstance(definition, OperationDefinitionNode)
         }
-        return Prepared(document, operations, hashlib.sha256(text.encode()).hexdigest()[:16])
+        prices = cost.prices(self._schema, document, limits)
+        return Prepared(document, operations, prices, hashlib.sha256(text.encode()).hexdigest()[:16])

@@ -26,6 +26,8 @@ from resolvers.context import Context
 from resolvers.protocol.asked import Asked
 from resolvers.protocol.documents import Documents, Prepared
 from resolvers.protocol.faults import TOO_LONG, Rejected, status_of, tell
+from resolvers.protocol.paying import UNREAD, affordable, pay
+from resolvers.protocol.persisted import Persisted
 
 SECONDS = 10.0
 TOOK = Histogram("dueflow_graphql_seconds", "Time to answer one operation.", ("kind",))
@@ -48,10 +50,31 @@ class Answer:
 class Engine:
     """Executes the operations of one schema."""
 
-    def __init__(self, schema: GraphQLSchema, documents: Documents, *, seconds: float = SECONDS) -> None:
+    def __init__(
+        self,
+        schema: GraphQLSchema,
+        documents: Documents,
+        *,
+        seconds: float = SECONDS,
+        persisted: Persisted | None = None,
+    ) -> None:
         self.schema = schema
         self.documents = documents
+        self.persisted = persisted or Persisted()
         self._seconds = seconds
+
+    async def admit(self, asked: Asked, context: Context) -> Prepared:
+        """Check a document and take what its operation costs. Raises Rejected."""
+        known = self.documents.known(asked.query)
+        if known is None:
+            await pay(context, UNREAD)
+        prepared = known or self.documents.prepare(asked.query)
+        context.cost = prepared.price(asked.operation_name, asked.variables)
+        affordable(context)
+        await pay(context, context.cost if known else context.cost - UNREAD)
+        if asked.keep:
+            await self.persisted.keep(asked.query)
+        return prepared
 
     async def read(self, asked: Asked, context: Context) -> bytes | None:
         """The whole answer of a query that plans cover; None where `prepare` and `run` have to. Raises Rejected 503."""

@@ -52,7 +52,8 @@ class Rejected(Exception):
         self.status = status
         self.headers = tuple(headers)
         self.spoken = spoken
-        self.errors = errors if errors is not None else [{"message": message, "extensions": {"code": code}}]
+        one: list[dict[str, Any]] = [{"message": message, "extensions": {"code": code}}]
+        self.errors = one if errors is None else errors
 
 
 def rejected(errors: Iterable[GraphQLError], code: str) -> Rejected:

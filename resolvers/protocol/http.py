@@ -5,7 +5,7 @@ Follows the GraphQL-over-HTTP draft: `application/graphql-response+json` speaks 
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable
+from collections.abc import AsyncGenerator, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import parse_qs
@@ -18,20 +18,24 @@ from starlette.types import Receive, Scope, Send
 
 from resolvers.auth import Door
 from resolvers.context import Context, Deployment
-from resolvers.guard import BODY_BYTES
 from resolvers.idempotency import key_of, once
+from resolvers.limits import LIMITS
 from resolvers.protocol.asked import Asked, asked, bad_request
 from resolvers.protocol.documents import Prepared
 from resolvers.protocol.engine import Answer, Engine
 from resolvers.protocol.faults import INTERNAL, MASKED, Rejected, stamp
 from resolvers.protocol.negotiation import EVENTS, JSON, body_type, offered
+from resolvers.protocol.origins import Origins
+from resolvers.protocol.paying import headers as of_points
+from resolvers.protocol.paying import with_cost
 from resolvers.protocol.sse import send_events
 
+COST = b"graphql-cost"  # the header of who wants to be told the price
 DRAINED_BYTES = 64 << 20
 DRAIN_SECONDS = 10.0
 _SAFE = (
     (b"cache-control", b"no-store"),
-    (b"vary", b"Accept, Authorization"),
+    (b"vary", b"Accept, Authorization, Origin"),
     (b"x-content-type-options", b"nosniff"),
 )
 log = structlog.get_logger("dueflow.graphql")
@@ -48,6 +52,8 @@ class Call:
     media: list[str] = field(default_factory=lambda: [JSON])
     whole: bool = False
     context: Context | None = None
+    most_bytes: int = LIMITS.body_bytes
+    beside: tuple[tuple[bytes, bytes], ...] = ()  # headers that every answer to this request has
 
     def header(self, name: bytes) -> str | None:
         """The first header of that lower-case name."""
@@ -59,14 +65,16 @@ class Call:
         kind = f"{media}; charset=utf-8".encode()
         length = str(len(body)).encode()
         every = [(b"content-type", kind), (b"content-length", length), (b"x-request-id", self.request_id.encode())]
-        await self.send({"type": "http.response.start", "status": status, "headers": [*every, *_SAFE, *headers]})
+        await self.send(
+            {"type": "http.response.start", "status": status, "headers": [*every, *_SAFE, *self.beside, *headers]}
+        )
         await self.send({"type": "http.response.body", "body": body})
 
     async def body(self) -> bytes:
         """The whole body. Raises Rejected 413 where it is larger than allowed, having read it to its end."""
         declared = self.header(b"content-length")
-        if declared is not None and declared.isdigit() and int(declared) > BODY_BYTES:
-            raise _too_large()
+        if declared is not None and declared.isdigit() and int(declared) > self.most_bytes:
+            raise _too_large(self.most_bytes)
         chunks, size = [], 0
         while not self.whole:
             message = await self.receive()
@@ -75,8 +83,8 @@ class Call:
             self.whole = not message.get("more_body", False)
             chunks.append(message.get("body", b""))
             size += len(chunks[-1])
-            if size > BODY_BYTES:
-                raise _too_large()
+            if size > self.most_bytes:
+                raise _too_large(self.most_bytes)
         return b"".join(chunks)
 
     async def drain(self) -> None:
@@ -93,16 +101,17 @@ class Call:
 
 
 class GraphQLOverHTTP:
-    """The ASGI endpoint for `http` scopes."""
+    """The ASGI endpoint for `http` scopes. `origins` are the sites whose pages may ask."""
 
-    def __init__(self, engine: Engine, door: Door, deployment: Deployment) -> None:
+    def __init__(self, engine: Engine, door: Door, deployment: Deployment, *, origins: Origins | None = None) -> None:
         self._engine = engine
         self._door = door
         self._deployment = deployment
+        self._origins = origins or Origins()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
-        call = Call(scope, receive, send)
+        call = Call(scope, receive, send, most_bytes=self._deployment.limits.body_bytes)
         try:
             await self._answer(call)
         except Rejected as no:
@@ -110,7 +119,7 @@ class GraphQLOverHTTP:
             body = orjson.dumps({"errors": stamp(no.errors, call.request_id)})
             if no.spoken and call.context is not None and call.media[0] == EVENTS:
                 # clients of streams read an error of GraphQL's only where it comes as an event
-                await send_events(call.send, _single(Answer(body)), call.context, self._still_in(call))
+                await send_events(call.send, _single(Answer(body)), call.context)
                 return
             status = 200 if no.spoken and no.status < 500 and call.media[0] == JSON else no.status
             await call.reply(status, body, no.headers)
@@ -121,7 +130,21 @@ class GraphQLOverHTTP:
             error = {"message": MASKED, "extensions": {"code": INTERNAL}}
             await call.reply(500, orjson.dumps({"errors": stamp([error], call.request_id)}))
 
+    def _may_ask_here(self, call: Call) -> bool:
+        """Whether more is asked than what a browser asks beforehand. Raises Rejected 403 for pages of other sites."""
+        origin, host = call.header(b"origin"), call.header(b"host")
+        if origin is None:
+            return True
+        if not self._origins.allows(origin, host):
+            raise Rejected(403, "ORIGIN_NOT_ALLOWED", "Pages of this site may not ask here.")
+        call.beside = self._origins.headers(origin, host)
+        beforehand = call.scope["method"] == "OPTIONS" and call.header(b"access-control-request-method") is not None
+        return not (beforehand and call.beside)
+
     async def _answer(self, call: Call) -> None:
+        if not self._may_ask_here(call):
+            await call.reply(204, b"", self._origins.permission())
+            return
         if call.scope["method"] not in ("GET", "POST"):
             raise Rejected(405, "METHOD_NOT_ALLOWED", "Use GET or POST.", headers=((b"allow", b"GET, POST"),))
         call.media = offered(call.header(b"accept"))
@@ -129,21 +152,25 @@ class GraphQLOverHTTP:
         if viewer is None:
             challenge = ((b"www-authenticate", b"Bearer"),)
             raise Rejected(401, "UNAUTHENTICATED", "Send `Authorization: Bearer` with a live key.", headers=challenge)
-        request = asked(_from_url(call.scope) if call.scope["method"] == "GET" else await _from_body(call))
+        body = _from_url(call.scope) if call.scope["method"] == "GET" else await _from_body(call)
+        request = asked(await self._engine.persisted.completed(body))
         context = call.context = Context(viewer, self._deployment, call.request_id)
-        if call.media[0] != EVENTS and (body := await self._engine.read(request, context)) is not None:
-            await call.reply(200, body)
+        prepared = await self._engine.admit(request, context)
+        call.beside += of_points(context)
+        wanted = request.cost or call.header(COST) is not None
+        if call.media[0] != EVENTS and (whole := await self._engine.read(request, context)) is not None:
+            await call.reply(200, with_cost(whole, context, wanted=wanted))
             return
-        prepared = self._engine.documents.prepare(request.query)
         operation = prepared.chosen(request.operation_name)
         if operation.operation is OperationType.SUBSCRIPTION:
             await self._stream(call, prepared, request, context)
             return
         answer = await self._once(call, prepared, operation, request, context)
         if call.media[0] == EVENTS:
-            await send_events(call.send, _single(answer), context, self._still_in(call))
+            await send_events(call.send, _single(answer), context)
         else:
-            await call.reply(200 if call.media[0] == JSON and answer.status < 500 else answer.status, answer.body)
+            status = 200 if call.media[0] == JSON and answer.status < 500 else answer.status
+            await call.reply(status, with_cost(answer.body, context, wanted=wanted))
 
     async def _once(
         self, call: Call, prepared: Prepared, operation: OperationDefinitionNode, request: Asked, context: Context
@@ -164,21 +191,16 @@ class GraphQLOverHTTP:
             raise Rejected(406, "NOT_ACCEPTABLE", words)
         context.resume_after = call.header(b"last-event-id")
         answers = self._engine.stream(prepared, request, context)
-        await send_events(call.send, answers, context, self._still_in(call), call.receive)
-
-    def _still_in(self, call: Call) -> Callable[[], Awaitable[bool]]:
-        async def check() -> bool:
-            return await self._door.viewer(call.header(b"authorization")) is not None
-
-        return check
+        ended = self._door.ended(call.header(b"authorization"), context.viewer)
+        await send_events(call.send, answers, context, ended, call.receive, call.beside)
 
 
 async def _single(answer: Answer) -> AsyncGenerator[Answer, None]:
     yield answer
 
 
-def _too_large() -> Rejected:
-    return Rejected(413, "PAYLOAD_TOO_LARGE", f"A request body has at most {BODY_BYTES} bytes.")
+def _too_large(most: int) -> Rejected:
+    return Rejected(413, "PAYLOAD_TOO_LARGE", f"A request body has at most {most} bytes.")
 
 
 async def _from_body(call: Call) -> Any:

@@ -1,7 +1,8 @@
 """Server-sent events, one connection per operation: `next` frames with the event's cursor as id, then `complete`."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Coroutine, Iterable
+from typing import Any
 
 from starlette.types import Receive, Send
 
@@ -22,32 +23,35 @@ async def send_events(
     send: Send,
     answers: AsyncGenerator[Answer, None],
     context: Context,
-    still_in: Callable[[], Awaitable[bool]],
+    ended: Coroutine[Any, Any, None] | None = None,
     receive: Receive | None = None,
+    beside: Iterable[tuple[bytes, bytes]] = (),
 ) -> None:
-    """Send each answer as it comes. Ends with the answers, with the client, or once `still_in` says no."""
-    headers = [*_HEADERS, (b"x-request-id", context.request_id.encode())]
-    await send({"type": "http.response.start", "status": 200, "headers": headers})
-    gone = asyncio.create_task(_gone(receive))
+    """Send each answer as it comes. Ends with the answers, with the client, or once `ended` returns."""
+    headers = [*_HEADERS, (b"x-request-id", context.request_id.encode()), *beside]
+    over = [asyncio.create_task(_gone(receive))]
+    if ended is not None:
+        over.append(asyncio.create_task(ended))
     try:
-        await _pump(send, answers, context, still_in, gone)
+        await send({"type": "http.response.start", "status": 200, "headers": headers})
+        await _pump(send, answers, context, over)
     finally:
-        gone.cancel()
+        for task in over:
+            task.cancel()
+        await asyncio.gather(*over, return_exceptions=True)
         await answers.aclose()
     await send({"type": "http.response.body", "body": _COMPLETE})
 
 
 async def _pump(
-    send: Send,
-    answers: AsyncGenerator[Answer, None],
-    context: Context,
-    still_in: Callable[[], Awaitable[bool]],
-    gone: asyncio.Task[None],
+    send: Send, answers: AsyncGenerator[Answer, None], context: Context, over: list[asyncio.Task[None]]
 ) -> None:
     coming = asyncio.create_task(_next(answers))
     try:
-        while not gone.done():
-            await asyncio.wait((coming, gone), timeout=TICK_SECONDS, return_when=asyncio.FIRST_COMPLETED)
+        while True:
+            await asyncio.wait((coming, *over), timeout=TICK_SECONDS, return_when=asyncio.FIRST_COMPLETED)
+            if any(task.done() for task in over):
+                return
             if coming.done():
                 if (answer := coming.result()) is None:
                     return
@@ -56,8 +60,6 @@ async def _pump(
                 coming = asyncio.create_task(_next(answers))
             else:
                 frame = b":\n\n"  # a comment, so that nobody between us closes a silent connection
-            if not await still_in():
-                return
             await send({"type": "http.response.body", "body": frame, "more_body": True})
     finally:
         coming.cancel()

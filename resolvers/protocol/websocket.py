@@ -5,10 +5,10 @@ own operation only. Mutations run to their end even when their client hangs up.
 """
 
 import asyncio
+from collections.abc import Awaitable
 from contextlib import aclosing, suppress
 from dataclasses import dataclass, field
-from typing import Any
-from urllib.parse import urlsplit
+from typing import Any, TypeVar
 from uuid import uuid4
 
 import orjson
@@ -23,15 +23,16 @@ from resolvers.protocol.asked import Asked, asked
 from resolvers.protocol.documents import Prepared
 from resolvers.protocol.engine import Answer, Engine
 from resolvers.protocol.faults import INTERNAL, MASKED, Rejected, stamp
+from resolvers.protocol.origins import Origins
+from resolvers.protocol.paying import with_cost
 from resolvers.viewer import Viewer
 
 PROTOCOL = "graphql-transport-ws"
 INIT_SECONDS = 10.0
-WATCH_SECONDS = 5.0
-OPERATIONS_PER_SOCKET = 100
 LONGEST_ID = 128
 log = structlog.get_logger("dueflow.graphql")
-_unfinished: set[asyncio.Task[Answer]] = set()
+_unfinished: set[asyncio.Future[Any]] = set()
+T = TypeVar("T")
 
 
 class Close(Exception):
@@ -57,6 +58,7 @@ class Socket:
     authorization: str | None = None
     viewer: Viewer | None = None
     initialised: bool = False
+    let_in: asyncio.Event = field(default_factory=asyncio.Event)
     operations: dict[str, asyncio.Task[None]] = field(default_factory=dict)
 
     def header(self, name: bytes) -> str | None:
@@ -79,7 +81,7 @@ class Socket:
 
 
 class GraphQLOverWebSocket:
-    """The ASGI endpoint for `websocket` scopes. `origin` is the public address browsers may come from."""
+    """The ASGI endpoint for `websocket` scopes. `origins` are the sites whose pages may connect."""
 
     def __init__(
         self,
@@ -87,22 +89,20 @@ class GraphQLOverWebSocket:
         door: Door,
         deployment: Deployment,
         *,
-        origin: str | None = None,
+        origins: Origins | None = None,
         init_seconds: float = INIT_SECONDS,
-        watch_seconds: float = WATCH_SECONDS,
     ) -> None:
         self._engine = engine
         self._door = door
         self._deployment = deployment
-        self._origin = urlsplit(origin or "").netloc
+        self._origins = origins or Origins()
         self._init_seconds = init_seconds
-        self._watch_seconds = watch_seconds
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one socket until either side closes it."""
         socket = Socket(scope, receive, send)
         await receive()
-        if not self._welcome(socket):
+        if not self._origins.allows(socket.header(b"origin"), socket.header(b"host")):
             await send({"type": "websocket.close", "code": 4403, "reason": "Forbidden"})
             return
         known = PROTOCOL in scope.get("subprotocols", ())
@@ -128,19 +128,16 @@ class GraphQLOverWebSocket:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
 
-    def _welcome(self, socket: Socket) -> bool:
-        origin = socket.header(b"origin")
-        return origin is None or urlsplit(origin).netloc in {socket.header(b"host"), self._origin}
-
     async def _watch(self, socket: Socket) -> None:
-        await asyncio.sleep(self._init_seconds)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(self._init_seconds):
+                await socket.let_in.wait()
         if not socket.initialised:
             raise Close(4408, "Connection initialisation timeout")
-        while True:
-            await asyncio.sleep(self._watch_seconds)
-            if socket.viewer is not None and await self._door.viewer(socket.authorization) is None:
-                # 4403, because clients ask for a fresh token and come back after it
-                raise Close(4403, "Forbidden")
+        await socket.let_in.wait()
+        await self._door.ended(socket.authorization, socket.viewer)
+        # 4403, because clients ask for a fresh token and come back after it; mutations under way run to their end
+        raise Close(4403, "Forbidden")
 
     async def _hear(self, socket: Socket, known: bool) -> None:
         if not known:
@@ -174,6 +171,7 @@ class GraphQLOverWebSocket:
         socket.viewer = await self._door.viewer(socket.authorization)
         if socket.viewer is None:
             raise Close(4403, "Forbidden")
+        socket.let_in.set()
         await socket.tell("connection_ack")
 
     async def _begin(self, socket: Socket, operation: str, message: dict[str, Any]) -> None:
@@ -185,10 +183,13 @@ class GraphQLOverWebSocket:
         if not isinstance(payload, dict):
             raise Close(4400, "The payload of subscribe must be an object")
         try:
-            request = asked(payload)
+            request = asked(await _unhindered(self._engine.persisted.completed(payload)))
         except Rejected as no:
-            raise Close(4400, str(no)) from None
-        full = len(socket.operations) >= OPERATIONS_PER_SOCKET
+            if not no.spoken:
+                raise Close(4400, str(no)) from None
+            await self._end(socket, operation, no.errors, Context(socket.viewer, self._deployment, uuid4().hex))
+            return
+        full = len(socket.operations) >= self._deployment.limits.operations
         task = asyncio.create_task(self._operate(socket, operation, request, socket.viewer, full=full))
         socket.operations[operation] = task
         await asyncio.sleep(0)  # it begins before the next message is read: a mutation once received is done
@@ -197,10 +198,10 @@ class GraphQLOverWebSocket:
         context = Context(viewer, self._deployment, uuid4().hex)
         try:
             if full:
-                raise Rejected(429, "THROTTLED", f"A socket carries {OPERATIONS_PER_SOCKET} operations at once.")
-            prepared = self._engine.documents.prepare(request.query)
-            chosen = prepared.chosen(request.operation_name)
-            await self._answer(socket, operation, prepared, chosen, request, context)
+                most = self._deployment.limits.operations
+                raise Rejected(429, "THROTTLED", f"A socket carries {most} operations at once.")
+            prepared, running = await _unhindered(self._admitted(request, context))
+            await self._answer(socket, operation, prepared, running, request, context)
         except Gone:
             socket.release(operation)
         except Rejected as no:
@@ -214,11 +215,11 @@ class GraphQLOverWebSocket:
         socket: Socket,
         operation: str,
         prepared: Prepared,
-        chosen: OperationDefinitionNode,
+        running: "asyncio.Future[Answer] | None",
         request: Asked,
         context: Context,
     ) -> None:
-        if chosen.operation is OperationType.SUBSCRIPTION:
+        if running is None:
             async with aclosing(self._engine.stream(prepared, request, context)) as answers:
                 async for answer in answers:
                     if answer.refused:
@@ -226,13 +227,22 @@ class GraphQLOverWebSocket:
                         return
                     await socket.tell("next", operation, answer.body)
         else:
-            answer = await self._run(prepared, chosen, request, context)
+            mutation = prepared.chosen(request.operation_name).operation is OperationType.MUTATION
+            answer = await (asyncio.shield(running) if mutation else running)
             if answer.refused:
                 await self._end(socket, operation, answer.refused, context)
                 return
-            await socket.tell("next", operation, answer.body)
+            await socket.tell("next", operation, with_cost(answer.body, context, wanted=request.cost))
         socket.release(operation)  # the id is free before the client can hear that it is
         await socket.tell("complete", operation)
+
+    async def _admitted(self, request: Asked, context: Context) -> "tuple[Prepared, asyncio.Future[Answer] | None]":
+        """A paid operation, and its answer on its way unless it is a stream: a mutation, once received, is done."""
+        prepared = await self._engine.admit(request, context)
+        chosen = prepared.chosen(request.operation_name)
+        if chosen.operation is OperationType.SUBSCRIPTION:
+            return prepared, None
+        return prepared, _begun(self._run(prepared, chosen, request, context))
 
     async def _run(
         self, prepared: Prepared, chosen: OperationDefinitionNode, request: Asked, context: Context
@@ -244,15 +254,24 @@ class GraphQLOverWebSocket:
             body = await self._engine.read(request, context)
             return await run() if body is None else Answer(body)
         key = key_of(self._engine.schema, chosen, request, None)
-        task = asyncio.ensure_future(once(context.viewer, key, request, context.vault, run) if key else run())
-        _unfinished.add(task)
-        task.add_done_callback(_unfinished.discard)
-        return await asyncio.shield(task)
+        return await (once(context.viewer, key, request, context.vault, run) if key else run())
 
     async def _end(self, socket: Socket, operation: str, errors: list[dict[str, Any]], context: Context) -> None:
         socket.release(operation)
         with suppress(Gone):
             await socket.tell("error", operation, orjson.dumps(stamp(errors, context.request_id)))
+
+
+def _begun(work: Awaitable[T]) -> "asyncio.Future[T]":
+    """Work that runs to its end whoever leaves."""
+    task = asyncio.ensure_future(work)
+    _unfinished.add(task)
+    task.add_done_callback(_unfinished.discard)
+    return task
+
+
+async def _unhindered(work: Awaitable[T]) -> T:
+    return await asyncio.shield(_begun(work))
 
 
 def _message(event: Message) -> dict[str, Any]:

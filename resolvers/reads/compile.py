@@ -83,6 +83,7 @@ class Compiler:
     variables: Mapping[str, Any]
     guards: dict[Ask, Hashable] = field(default_factory=dict)
     typed: bool = False
+    most: int = MOST
     _binds: list[Bind] = field(default_factory=list)
     _known: dict[str, str] = field(default_factory=dict)
     _aliases: int = 0
@@ -266,7 +267,7 @@ class Compiler:
 
     def _lookup(self, read: Lookup, field_: GraphQLField, nodes: Sequence[FieldNode]) -> str:
         arguments = Arguments(field_, nodes[0], self.decide, self.bind)
-        ask = after(arguments.ask("ids" if read.many else "id"), _split)
+        ask = after(arguments.ask("ids" if read.many else "id"), lambda given: _split(given, self.most))
         types = self.decide(after(ask, lambda keys: tuple(sorted({name for name, _ in keys}))))
         names = self.bind(after(ask, lambda keys: [name for name, _ in keys]))
         keys = self.bind(after(ask, lambda keys: [key for _, key in keys]))
@@ -281,8 +282,8 @@ class Compiler:
         return f"(SELECT {value} FROM {found})"
 
 
-def _split(given: str | list[str]) -> list[tuple[str, UUID]]:
+def _split(given: str | list[str], most: int) -> list[tuple[str, UUID]]:
     ids = [given] if isinstance(given, str) else given
-    if len(ids) > MOST:
-        raise BadInput(f"At most {MOST} ids can be asked for at once.")
+    if len(ids) > most:
+        raise BadInput(f"At most {most} ids can be asked for at once.")
     return [split(each) for each in ids]

@@ -125,7 +125,10 @@ class Page:
         return tuple(steps.values())[: list(steps).index("id") + 1]  # nothing behind the id decides anything
 
     def _page_size(self, name: str) -> str:
-        ask = after(self._arguments.ask(name), lambda given: _checked(name, PAGE if given is None else given))
+        most = self._compiler.most
+        ask = after(
+            self._arguments.ask(name), lambda given: _checked(name, min(PAGE, most) if given is None else given, most)
+        )
         return str(ask.value) if isinstance(ask, Fixed) else f"{self._compiler.bind(ask)}::int"
 
     def _scope_of(self, what: str) -> Ask:
@@ -178,9 +181,9 @@ def _spelled(order: Sequence[Mapping[str, Any]] | None) -> tuple[tuple[str, str]
     return tuple((word(step["field"]), word(step["direction"])) for step in order or ())
 
 
-def _checked(name: str, size: int) -> int:
-    if not 1 <= size <= MOST:
-        raise BadInput(f"`{name}` is a number from 1 to {MOST}.")
+def _checked(name: str, size: int, most: int) -> int:
+    if not 1 <= size <= most:
+        raise BadInput(f"`{name}` is a number from 1 to {most}.")
     return size
 
 

@@ -93,6 +93,7 @@ class Operation:
     fragments: Mapping[str, FragmentDefinitionNode]
     audience: Audience
     secret: bytes
+    most: int
     plans: Plans[Roots] = field(init=False)
     _simple: dict[str, type] | None = field(init=False)
 
@@ -111,7 +112,7 @@ class Operation:
 
     def _compile(self, variables: Variables) -> Plan[Roots]:
         query: Any = self.schema.query_type
-        start = Compiler(self.schema, self.fragments, self.audience, self.secret, variables)
+        start = Compiler(self.schema, self.fragments, self.audience, self.secret, variables, most=self.most)
         whole = FieldNode(name=_WHOLE, selection_set=self.node.selection_set)
         roots: list[tuple[bytes, Statement | bytes]] = []
         for key, nodes in start.collect(query, [whole]).items():
@@ -132,7 +133,12 @@ def _simple(definition: VariableDefinitionNode) -> type | None:
 
 
 def covered(
-    schema: GraphQLSchema, document: DocumentNode, operation_name: str | None, audience: Audience, secret: bytes
+    schema: GraphQLSchema,
+    document: DocumentNode,
+    operation_name: str | None,
+    audience: Audience,
+    secret: bytes,
+    most: int,
 ) -> Operation | None:
     """A valid document -> its operation when plans can answer all of it, None when graphql-core has to."""
     node = get_operation_ast(document, operation_name)
@@ -143,7 +149,7 @@ def covered(
     for name in _root_names(node.selection_set, fragments):
         if name != "__typename" and (name not in query.fields or declared(query.fields[name]) is None):
             return None
-    return Operation(schema, node, fragments, audience, secret)
+    return Operation(schema, node, fragments, audience, secret, most)
 
 
 def _root_names(chosen: SelectionSetNode, fragments: Mapping[str, FragmentDefinitionNode]) -> Iterator[str]:

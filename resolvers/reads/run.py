@@ -28,6 +28,7 @@ from resolvers.reads.arguments import Variables, declared
 from resolvers.reads.compile import Asked, Compiler, Statement
 from resolvers.reads.ids import BadInput
 from resolvers.reads.meaning import Loaded
+from resolvers.reads.paging import MOST
 from resolvers.reads.plans import Operation, Plan, Plans, Recent, covered
 from resolvers.viewer import Viewer
 
@@ -52,7 +53,10 @@ class Asking(Protocol):
 
 
 class Reader:
-    """Answers reads from a pool of its own; `secret` signs cursors, `admit` gives valid documents within limits."""
+    """Answers reads from a pool of its own.
+
+    `secret` signs cursors, `admit` gives valid documents within limits, `most` is how many rows a page may have.
+    """
 
     def __init__(
         self,
@@ -60,8 +64,11 @@ class Reader:
         pool: asyncpg.Pool,
         secret: bytes,
         admit: Callable[[str], DocumentNode | None] | None = None,
+        *,
+        most: int = MOST,
     ) -> None:
         self.schema = schema._schema
+        self.most = most
         self.pool = pool
         self.secret = secret
         self._admit = admit or self._parsed
@@ -75,6 +82,8 @@ class Reader:
         schema: strawberry.Schema,
         secret: str,
         admit: Callable[[str], DocumentNode | None] | None = None,
+        *,
+        most: int = MOST,
     ) -> "Reader":
         """(postgres://..., the bound schema, DUEFLOW_SECRET_KEY) -> a reader with 2 to 10 connections."""
         pool = await asyncpg.create_pool(
@@ -86,7 +95,7 @@ class Reader:
             reset=_nothing,  # sessions are never changed, so there is nothing to put back
             server_settings=_SESSION,
         )
-        return cls(schema, pool, hmac.digest(secret.encode(), b"cursors", "sha256"), admit)
+        return cls(schema, pool, hmac.digest(secret.encode(), b"cursors", "sha256"), admit, most=most)
 
     async def close(self) -> None:
         """Let the connections go."""
@@ -102,7 +111,7 @@ class Reader:
             operation = self._operations[key]
         else:
             parsed = self._admit(document)
-            operation = covered(self.schema, parsed, operation_name, audience_, self.secret) if parsed else None
+            operation = self._covered(parsed, operation_name, audience_) if parsed else None
             self._operations[key] = operation
         if operation is None or (values := operation.coerced(variables)) is None:
             return None
@@ -139,6 +148,9 @@ class Reader:
         text: str = await self.pool.fetchval(statement.sql, *statement.values(Asked({}, viewer, key)))
         return text != "null"
 
+    def _covered(self, document: DocumentNode, name: str | None, audience_: Audience) -> Operation | None:
+        return covered(self.schema, document, name, audience_, self.secret, self.most)
+
     def _parsed(self, text: str) -> DocumentNode | None:
         try:
             document = parse(text)
@@ -155,7 +167,9 @@ class Reader:
         fragments: Mapping[str, FragmentDefinitionNode] = info.fragments
 
         def compile_(values: Variables) -> Plan[Statement]:
-            compiler = Compiler(self.schema, fragments, audience_, self.secret, values, typed=is_abstract(what))
+            compiler = Compiler(
+                self.schema, fragments, audience_, self.secret, values, typed=is_abstract(what), most=self.most
+            )
             statement = make(compiler)
             return Plan(tuple(compiler.guards.items()), statement)
 

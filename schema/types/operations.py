@@ -109,6 +109,7 @@ class ApiKey(Node):
     user = one("User", "The person it stands for.")
     created_at: datetime = column("When it was made.")
     expires_at: datetime | None = column("When it ends.")
+    previous_until: datetime | None = column("Until when the secret before the present one is good.")
     revoked_at: datetime | None = column("When it was taken back.")
 
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import re
 import socket
 import subprocess
 import sys
@@ -100,9 +101,15 @@ class Wire:
         return self.raw.close_code
 
 
+# what no line of a log may hold: keys, tokens, and who the people of the tests are
+PERSONAL = re.compile(
+    r"df_[0-9a-f]{12}_|eyJ[\w-]{8,}\.|[Bb]earer [\w.-]{16,}|[\w.+-]+@[\w-]+\.(?:test|org|com)|020 7946|whsec_|sk_test_"
+)
+
+
 @pytest.fixture(scope="module")
-def served(database_url: str, redis_url: str, secret_key: str) -> Iterator[str]:
-    """The API's address."""
+def served(database_url: str, redis_url: str, secret_key: str, tmp_path_factory: Any) -> Iterator[str]:
+    """The API's address. What it wrote until the end is searched for secrets and people."""
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     url = f"http://127.0.0.1:{port}"
@@ -115,13 +122,18 @@ def served(database_url: str, redis_url: str, secret_key: str) -> Iterator[str]:
     }
     argv = ["uvicorn", "app:app", "--host", "127.0.0.1", "--port", str(port), "--ws", "websockets-sansio"]
     argv += ["--loop", "uvloop", "--http", "httptools", "--ws-max-size", "65536", "--ws-per-message-deflate", "false"]
-    process = subprocess.Popen([sys.executable, "-m", *argv], cwd=ROOT, env={**os.environ, **settings})
+    log = tmp_path_factory.mktemp("log") / "api.log"
+    with log.open("wb") as kept:
+        process = subprocess.Popen(
+            [sys.executable, "-m", *argv], cwd=ROOT, env={**os.environ, **settings}, stdout=kept, stderr=kept
+        )
     try:
         _wait_for(url, process)
         yield url
     finally:
         process.terminate()
         process.wait(10)
+    assert not (told := [line for line in log.read_text().splitlines() if PERSONAL.search(line)]), told
 
 
 def _wait_for(url: str, process: "subprocess.Popen[bytes]") -> None:

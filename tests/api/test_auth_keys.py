@@ -24,11 +24,11 @@ async def key(**options: Any) -> tuple[ApiKey, str]:
 
 
 async def test_a_key_says_who_its_caller_is(api: Any) -> None:
-    row, authorization = await key(role=Role.MEMBER, user_id=api.member.id, scopes=["a:read"], name="Mia's phone")
+    row, authorization = await key(role=Role.MEMBER, user_id=api.member.id, scopes=["money:read"], name="Mia's phone")
     viewer = await Door(SystemClock()).viewer(authorization)
     assert viewer is not None
     assert (viewer.role, viewer.user_id, viewer.key_id) == (Role.MEMBER, api.member.id, row.id)
-    assert (viewer.scopes, viewer.actor) == (frozenset({"a:read"}), "key:Mia's phone")
+    assert (viewer.scopes, viewer.actor) == (frozenset({"money:read"}), "key:Mia's phone")
 
 
 async def test_the_scheme_is_read_as_the_standard_says(database: str) -> None:
@@ -64,7 +64,7 @@ async def test_a_key_is_remembered_for_a_moment_only(database: str) -> None:
 async def test_an_open_socket_is_closed_when_its_key_ends(database: str) -> None:
     row, authorization = await key()
     door = Door(SystemClock(), seconds=0.05)
-    served = GraphQLOverWebSocket(None, door, None, init_seconds=0.1, watch_seconds=0.05)  # type: ignore[arg-type]  # it runs no operation
+    served = GraphQLOverWebSocket(None, door, None, init_seconds=0.1)  # type: ignore[arg-type]  # it runs no operation
     said: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
     told: asyncio.Queue[Any] = asyncio.Queue()
     scope = {"type": "websocket", "headers": [], "subprotocols": [PROTOCOL]}

@@ -333,6 +333,9 @@ REFUSED: list[tuple[str, Words, str, str | None]] = [
     ("createApiKey", {"role": "ROOT"}, TYPED, None),
     ("createApiKey", {"expiresAt": PAST}, "INVALID_INPUT", "expiresAt"),
     ("createApiKey", {"scopes": [NUL]}, "!BAD_REQUEST", None),
+    ("createApiKey", {"scopes": ["money:write"]}, "INVALID_INPUT", "scopes"),
+    ("rotateApiKey", {"overlapHours": 169}, "INVALID_INPUT", "overlapHours"),
+    ("rotateApiKey", {"overlapHours": -1}, "INVALID_INPUT", "overlapHours"),
     ("advanceClock", {}, "SANDBOX_ONLY", None),
 ]  # fmt: skip
 

@@ -9,7 +9,7 @@ import httpx
 import orjson
 import pytest
 
-from resolvers.guard import BODY_BYTES
+from resolvers.limits import BODY_BYTES
 
 RESPONSE = "application/graphql-response+json"
 JSON = "application/json"

@@ -2,6 +2,7 @@
 
 import asyncio
 import hashlib
+import re
 from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
@@ -541,6 +542,11 @@ EXAMPLES: dict[str, tuple[Callable[[dict[str, str]], Words], dict[str, Any] | No
         {"name": "web", "role": "MEMBER", "scopes": ["money:read"]},
         None,
     ),
+    "rotateApiKey": (
+        lambda ids: {"keyId": ids["key"], "overlapHours": 0},
+        {"name": "old", "previousUntil": None},
+        None,
+    ),
     "revokeApiKey": (_of(keyId="key"), {"name": "old"}, None),
     "retryJob": (_of(jobId="dead"), None, "payments.ask"),
     "cancelJob": (_of(jobId="waiting"), None, "payments.ask"),
@@ -653,9 +659,28 @@ async def test_it_is_done_and_told_and_done_once(
     assert {name: (subject or {})[name] for name in shown or {}} == (shown or {})
     after = await stored(watching)
     assert after != before
+    await _written_down(mutation, watching, before["audit_entry"][0])
     again = await client.post("/graphql", json=asked, headers=headers)
     assert again.json() == {"data": told["data"], "extensions": {"idempotency": {"replayed": True}}}
     assert await stored(watching) == after
+
+
+# what makes something new, or asks another system, has nothing to show of how it was
+BEGINS = re.compile(
+    "create|start|book|buy|grant|join|sign|claim|sync|report|run|set|choose|configure|map|link|collect|retry|refund|ship"
+)
+AS_IT_WAS = {"allocateInvoice"}  # of the example: it was spread just so already
+
+
+async def _written_down(mutation: str, watching: asyncpg.Connection, before: int) -> None:
+    """Who did it, to what, and what it was before, stands in the audit trail."""
+    rows = await watching.fetch("SELECT * FROM audit_entry ORDER BY id OFFSET $1", before)
+    if mutation in AS_IT_WAS:
+        return
+    assert rows, f"{mutation} leaves no trace"
+    assert {row["actor"] for row in rows} == {"key:admin"}
+    assert any(row["after"] for row in rows)
+    assert any(row["before"] for row in rows) or BEGINS.match(mutation), f"{mutation}: what it was is not told"
 
 
 async def test_many_at_once_are_done_once(client: httpx.AsyncClient, world: World) -> None:

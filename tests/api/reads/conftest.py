@@ -72,6 +72,7 @@ VIEWERS = {
     "partner": a(words.Role.PARTNER),
     "partner_money": a(words.Role.PARTNER, None, "money:read"),
     "member": a(words.Role.MEMBER, ANN),
+    "other member": a(words.Role.MEMBER, BEN),
 }
 
 

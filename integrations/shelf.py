@@ -1,0 +1,49 @@
+"""Documents kept in Redis by the digest of their text, so that clients may send the digest alone."""
+
+from typing import Any
+
+import structlog
+from redis.asyncio import ConnectionPool, Redis
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+from redis.exceptions import RedisError
+
+PREFIX = "dueflow:document"
+KEPT_SECONDS = 7 * 86_400
+REDIS_SECONDS = 0.5
+_log = structlog.get_logger(__name__)
+
+
+class RedisShelf:
+    """Shelf: a key a document, forgotten a week after it was asked for last."""
+
+    def __init__(self, url: str) -> None:
+        """REDIS_URL."""
+        pool: ConnectionPool = ConnectionPool.from_url(
+            url,
+            decode_responses=True,
+            socket_timeout=REDIS_SECONDS,
+            socket_connect_timeout=REDIS_SECONDS,
+            retry=Retry(NoBackoff(), 0),
+        )
+        self._redis: Any = Redis.from_pool(pool)
+
+    async def close(self) -> None:
+        """Give the connections back."""
+        await self._redis.aclose(close_connection_pool=True)
+
+    async def found(self, digest: str) -> str | None:
+        """The text of a digest; None where it is not kept, or Redis is away and the client sends it whole."""
+        try:
+            text: str | None = await self._redis.getex(f"{PREFIX}:{digest}", ex=KEPT_SECONDS)
+        except (RedisError, OSError) as away:
+            _log.warning("redis is away, documents are sent whole", error=type(away).__name__)
+            return None
+        return text
+
+    async def keep(self, digest: str, text: str) -> None:
+        """Keep a text."""
+        try:
+            await self._redis.set(f"{PREFIX}:{digest}", text, ex=KEPT_SECONDS)
+        except (RedisError, OSError) as away:
+            _log.warning("redis is away, a document is not kept", error=type(away).__name__)
