@@ -15,12 +15,15 @@ from pydantic import Field
 from pydantic_settings import BaseSettings
 
 if TYPE_CHECKING:
+    import strawberry
     from starlette.applications import Starlette
     from starlette.requests import Request
     from starlette.responses import Response
     from starlette.types import ASGIApp, Receive, Scope, Send
 
+    from models.ports import PartnerReads
     from models.rules.states import Role
+    from resolvers.reads.run import Reader
 
 ROOT = Path(__file__).resolve().parent
 SDL = ROOT / "schema" / "schema.graphql"
@@ -53,6 +56,7 @@ class Settings(Database):
     public_url: str | None = Field(None, validation_alias="DUEFLOW_PUBLIC_URL")
     sandbox_admin: str | None = Field(None, validation_alias="DUEFLOW_SANDBOX_ADMIN")
     claim_url: str = Field("", validation_alias="DUEFLOW_CLAIM_URL")
+    export_hours: int = Field(24, gt=0, le=24 * 30, validation_alias="DUEFLOW_EXPORT_HOURS")
 
 
 def build(settings: Settings) -> "Starlette":
@@ -78,6 +82,7 @@ def build(settings: Settings) -> "Starlette":
     from models.tables.config import opened
     from resolvers.auth import Door
     from resolvers.context import Deployment
+    from resolvers.exports import Exports
     from resolvers.gate import Gate, may_enter
     from resolvers.protocol.documents import Documents
     from resolvers.protocol.engine import Engine
@@ -117,7 +122,16 @@ def build(settings: Settings) -> "Starlette":
                 ticking = asyncio.create_task(clock.run())
                 until_the_end.callback(ticking.cancel)
             sandbox = settings.sandbox_admin is not None
-            deployment = Deployment(reader, clock, bus, vault, sandbox=sandbox, claim_url=settings.claim_url)
+            deployment = Deployment(
+                reader,
+                clock,
+                bus,
+                vault,
+                sandbox=sandbox,
+                claim_url=settings.claim_url,
+                public_url=(settings.public_url or "").rstrip("/"),
+                export_hours=settings.export_hours,
+            )
             engine, door = Engine(schema._schema, documents), Door(clock)
             app.state.graphql = {
                 "http": GraphQLOverHTTP(engine, door, deployment),
@@ -131,6 +145,7 @@ def build(settings: Settings) -> "Starlette":
             *webhook_routes(registry, store),
             *coursepro_routes(registry, store, clock, COURSE_CALLS),
             Route("/gate/v1/may-enter", may_enter),
+            Route("/exports/{file_id:uuid}", Exports(settings.secret_key, clock).fetch),
             Route("/healthz", healthz),
             Route("/readyz", readyz),
             Route("/metrics", metrics),
@@ -139,6 +154,38 @@ def build(settings: Settings) -> "Starlette":
         middleware=[Middleware(GraphQLFirst)],
         lifespan=lifespan,
     )
+
+
+class ReadsForJobs:
+    """What the API reads by, for a worker: opened when a job first asks, for the types take a second to load."""
+
+    def __init__(self, database_url: str, secret: str) -> None:
+        """The worker's DATABASE_URL and DUEFLOW_SECRET_KEY."""
+        self._database_url, self._secret = database_url, secret
+        self._turn = asyncio.Lock()
+        self._reader: Reader | None = None
+
+    async def __call__(self) -> "PartnerReads":
+        """The reads, the same each time."""
+        from resolvers.partners import Reads
+        from resolvers.reads.run import Reader
+
+        async with self._turn:
+            if self._reader is None:
+                schema = await asyncio.to_thread(_schema)
+                self._reader = await Reader.open(self._database_url, schema, self._secret)
+            return Reads(self._reader, self._secret)
+
+    async def close(self) -> None:
+        """Let the connections go."""
+        if self._reader is not None:
+            await self._reader.close()
+
+
+def _schema() -> "strawberry.Schema":
+    from schema.root import schema
+
+    return schema
 
 
 class GraphQLFirst:

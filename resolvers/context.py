@@ -14,7 +14,8 @@ from resolvers.viewer import Viewer
 class Deployment:
     """What every request of this process shares; `sandbox` is True where the sandbox's clock may be moved.
 
-    `claim_url` is what a link to claim a record begins with; without it a message has the bare token.
+    `claim_url` is what a link to claim a record begins with; without it a message has the bare token. `public_url` is
+    what a link to an exported file begins with, without it a path; such a link is good for `export_hours`.
     """
 
     reader: Reader
@@ -23,6 +24,8 @@ class Deployment:
     vault: Vault
     sandbox: bool = False
     claim_url: str = ""
+    public_url: str = ""
+    export_hours: int = 24
 
 
 @dataclass(slots=True)
