@@ -105,6 +105,7 @@ async def finish(file: ExportFile, *, acting: str, at: datetime) -> ExportFile:
     async with unit(acting=acting, at=at):
         file.finished_at, file.expires_at = at, at + timedelta(hours=file.asked_for["hours"])
         await file.save(update_fields=["finished_at", "expires_at", "updated_at"])
+        await Job.filter(id=file.job_id).update(total_count=F("done_count"))  # rows may have come meanwhile
     return file
 
 

@@ -101,7 +101,7 @@ async def _seen(
 def _subject(event: Mapping[str, Any]) -> str:
     """An event -> "topic:uuid" of the object it is about; empty where it is of no topic that is told."""
     word = event["topic"].upper()
-    return f"{event['topic']}:{event['ids'][SUBJECT[WebhookTopic(word)]]}" if word in WebhookTopic else ""
+    return f"{event['topic']}:{event['ids'][SUBJECT[WebhookTopic(word)]]}" if word in WebhookTopic.__members__ else ""
 
 
 def _message(told: _Told) -> WebhookMessage:
