@@ -1,5 +1,6 @@
 """What a resolver may know of its request."""
 
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 import strawberry
@@ -30,11 +31,15 @@ class Deployment:
 
 @dataclass(slots=True)
 class Context:
-    """One operation: who asks, under which id it is logged, where a stream resumes and how far it came."""
+    """One operation: who asks, under which id it is logged, where a stream resumes and how far it came.
+
+    `present` tells, of an operation that lasts, who the caller is by now; None once the key has ended.
+    """
 
     viewer: Viewer
     deployment: Deployment
     request_id: str
+    present: Callable[[], Awaitable[Viewer | None]] | None = None
     resume_after: str | None = None
     cursor: str | None = None
 

@@ -26,6 +26,7 @@ from resolvers.protocol.engine import Answer, Engine
 from resolvers.protocol.faults import INTERNAL, MASKED, Rejected, stamp
 from resolvers.protocol.negotiation import EVENTS, JSON, body_type, offered
 from resolvers.protocol.sse import send_events
+from resolvers.viewer import Viewer
 
 DRAINED_BYTES = 64 << 20
 DRAIN_SECONDS = 10.0
@@ -157,13 +158,17 @@ class GraphQLOverHTTP:
         if EVENTS not in call.media:
             words = f"A subscription needs `Accept: {EVENTS}` or a WebSocket."
             raise Rejected(406, "NOT_ACCEPTABLE", words)
+        context.present = self._present(call)
         context.resume_after = call.header(b"last-event-id")
         answers = self._engine.stream(prepared, request, context)
         await send_events(call.send, answers, context, self._still_in(call), call.receive)
 
+    def _present(self, call: Call) -> Callable[[], Awaitable[Viewer | None]]:
+        return lambda: self._door.viewer(call.header(b"authorization"))
+
     def _still_in(self, call: Call) -> Callable[[], Awaitable[bool]]:
         async def check() -> bool:
-            return await self._door.viewer(call.header(b"authorization")) is not None
+            return await self._present(call)() is not None
 
         return check
 

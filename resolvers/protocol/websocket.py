@@ -7,6 +7,7 @@ own operation only. Mutations run to their end even when their client hangs up.
 import asyncio
 from contextlib import aclosing, suppress
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 from urllib.parse import urlsplit
 from uuid import uuid4
@@ -194,7 +195,8 @@ class GraphQLOverWebSocket:
         await asyncio.sleep(0)  # it begins before the next message is read: a mutation once received is done
 
     async def _operate(self, socket: Socket, operation: str, request: Asked, viewer: Viewer, *, full: bool) -> None:
-        context = Context(viewer, self._deployment, uuid4().hex)
+        present = partial(self._door.viewer, socket.authorization)
+        context = Context(viewer, self._deployment, uuid4().hex, present)
         try:
             if full:
                 raise Rejected(429, "THROTTLED", f"A socket carries {OPERATIONS_PER_SOCKET} operations at once.")
