@@ -86,7 +86,7 @@ async def _seen(
     for event in events:
         for endpoint in endpoints:
             caller, topic = callers[endpoint.api_key_id], event["topic"].upper()
-            if caller is None or topic not in endpoint.topics:
+            if caller is None or topic not in endpoint.topics or not _subject(event):
                 continue
             if (data := await reads.told(WebhookTopic(topic), event["ids"], caller)) is not None:
                 body = {
@@ -99,9 +99,10 @@ async def _seen(
 
 
 def _subject(event: Mapping[str, Any]) -> str:
-    """An event -> "topic:uuid" of the object it is about; empty where it is of no topic that is told."""
+    """An event -> "topic:uuid" of the object it is about; empty where it is about none that is told of."""
     word = event["topic"].upper()
-    return f"{event['topic']}:{event['ids'][SUBJECT[WebhookTopic(word)]]}" if word in WebhookTopic.__members__ else ""
+    key = event["ids"].get(SUBJECT[WebhookTopic(word)]) if word in WebhookTopic.__members__ else None
+    return f"{event['topic']}:{key}" if key else ""
 
 
 def _message(told: _Told) -> WebhookMessage:
