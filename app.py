@@ -17,13 +17,16 @@ from pydantic_settings import BaseSettings
 from resolvers.limits import LIMITS, RATE, Limits, Rate
 
 if TYPE_CHECKING:
+    import strawberry
     from starlette.applications import Starlette
     from starlette.requests import Request
     from starlette.responses import Response
     from starlette.types import ASGIApp, Receive, Scope, Send
 
     from integrations.jwks import Jwks
+    from models.ports import PartnerReads
     from models.rules.states import Role
+    from resolvers.reads.run import Reader
     from resolvers.tokens import Tokens
 
 ROOT = Path(__file__).resolve().parent
@@ -68,6 +71,7 @@ class Settings(Database):
     oidc_role_claim: str = Field("dueflow_role", validation_alias="DUEFLOW_OIDC_ROLE_CLAIM")
     oidc_user_claim: str = Field("dueflow_user", validation_alias="DUEFLOW_OIDC_USER_CLAIM")
     oidc_leeway: float = Field(5.0, ge=0, le=60, validation_alias="DUEFLOW_OIDC_LEEWAY_SECONDS")
+    export_hours: int = Field(24, gt=0, le=24 * 30, validation_alias="DUEFLOW_EXPORT_HOURS")
 
 
 def build(settings: Settings) -> "Starlette":
@@ -95,6 +99,7 @@ def build(settings: Settings) -> "Starlette":
     from models.tables.config import opened
     from resolvers.auth import Door
     from resolvers.context import Deployment
+    from resolvers.exports import Exports
     from resolvers.gate import Gate, may_enter
     from resolvers.protocol.documents import Documents
     from resolvers.protocol.engine import Engine
@@ -149,7 +154,16 @@ def build(settings: Settings) -> "Starlette":
             for close in (purse.close, shelf.close, *(keys.close for keys in jwks)):
                 until_the_end.push_async_callback(close)
             deployment = Deployment(
-                reader, clock, bus, vault, sandbox=sandbox, claim_url=settings.claim_url, limits=limits, purse=purse
+                reader,
+                clock,
+                bus,
+                vault,
+                sandbox=sandbox,
+                claim_url=settings.claim_url,
+                public_url=(settings.public_url or "").rstrip("/"),
+                export_hours=settings.export_hours,
+                limits=limits,
+                purse=purse,
             )
             persisted = Persisted(shelf, trusted, only_trusted=settings.only_trusted)
             engine = Engine(schema._schema, documents, seconds=limits.seconds, persisted=persisted)
@@ -169,6 +183,7 @@ def build(settings: Settings) -> "Starlette":
             *webhook_routes(registry, store),
             *coursepro_routes(registry, store, clock, COURSE_CALLS),
             Route("/gate/v1/may-enter", may_enter),
+            Route("/exports/{file_id:uuid}", Exports(settings.secret_key, clock).fetch),
             Route("/healthz", healthz),
             Route("/readyz", readyz),
             Route("/metrics", metrics),
@@ -198,6 +213,38 @@ def _tokens(settings: Settings) -> "tuple[list[Jwks], Tokens | None]":
         settings.oidc_leeway,
     )
     return [jwks], Tokens(issuer, jwks)
+
+
+class ReadsForJobs:
+    """What the API reads by, for a worker: opened when a job first asks, for the types take a second to load."""
+
+    def __init__(self, database_url: str, secret: str) -> None:
+        """The worker's DATABASE_URL and DUEFLOW_SECRET_KEY."""
+        self._database_url, self._secret = database_url, secret
+        self._turn = asyncio.Lock()
+        self._reader: Reader | None = None
+
+    async def __call__(self) -> "PartnerReads":
+        """The reads, the same each time."""
+        from resolvers.partners import Reads
+        from resolvers.reads.run import Reader
+
+        async with self._turn:
+            if self._reader is None:
+                schema = await asyncio.to_thread(_schema)
+                self._reader = await Reader.open(self._database_url, schema, self._secret)
+            return Reads(self._reader, self._secret)
+
+    async def close(self) -> None:
+        """Let the connections go."""
+        if self._reader is not None:
+            await self._reader.close()
+
+
+def _schema() -> "strawberry.Schema":
+    from schema.root import schema
+
+    return schema
 
 
 class GraphQLFirst:

@@ -19,6 +19,7 @@ from integrations.gocardless.client import API_BASE as GOCARDLESS
 from integrations.gocardless.client import DirectDebits
 from integrations.gocardless.webhook import DirectDebitWebhooks
 from integrations.guard import Reach
+from integrations.hooks import Hooks
 from integrations.limits import ALLOWED, pace_of
 from integrations.mail import Mail
 from integrations.nookal.client import Nookal
@@ -46,6 +47,7 @@ from models.ports import (
     Refused,
     SandboxControl,
     SubscriptionSeller,
+    WebhookSender,
     WebhookSource,
 )
 from models.rules.states import Provider
@@ -86,14 +88,18 @@ class Registry(Providers):
         mail = smtp_url or os.environ.get("SMTP_URL")
         self._mail = Mail(mail) if mail else None
         self._sandbox = SandboxAdmin(sandbox_admin) if sandbox_admin else None
+        self._hooks: Hooks | None = None
 
     async def close(self) -> None:
         """Close every client; the registry opens new ones where it is used again."""
-        clients = [known.ready.client for known in self._known.values()] + [client for _, client in self._replaced]
+        clients: list[Closable] = [known.ready.client for known in self._known.values()]
+        clients += [client for _, client in self._replaced]
         self._known.clear()
         self._replaced.clear()
-        for client in [*clients, *filter(None, [self._sandbox])]:
+        clients += [client for client in (self._sandbox, self._hooks) if client]
+        for client in clients:
             await client.close()
+        self._hooks = None
         if self._together:
             await self._together.close()
 
@@ -130,6 +136,11 @@ class Registry(Providers):
     async def event_log(self, provider: Provider) -> EventLog:
         """Who knows what that provider's webhooks should have told. Raises Refused."""
         return _there((await self._ready(provider)).event_log, provider)
+
+    async def hooks(self) -> WebhookSender:
+        """Who calls the addresses of partners."""
+        self._hooks = self._hooks or Hooks(self._vault, self._reach)
+        return self._hooks
 
     async def notifier(self) -> Notifier | None:
         """Who reaches people; None where no mail server is set up."""

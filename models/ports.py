@@ -18,8 +18,9 @@ from uuid import UUID
 
 from models.rules.diary import AttendanceSeen, RosterSeen
 from models.rules.facts import Fact, Mirrored
+from models.rules.partners import ExportKind, WebhookTopic
 from models.rules.people import Field
-from models.rules.states import PaymentOutcome, Provider, RefundOutcome
+from models.rules.states import PaymentOutcome, Provider, RefundOutcome, Role
 
 CONFLICT = "IDEMPOTENCY_CONFLICT"  # the provider has something else under our key, or under our id
 
@@ -607,6 +608,73 @@ class EventLog(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Whose eyes something is read with, while nobody asks: the holder of a key, or with `key_id` None the office."""
+
+    role: Role
+    user_id: UUID | None = None
+    key_id: UUID | None = None
+    scopes: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class ExportPage:
+    """Rows written out, each a JSON object in one line of text; the id of the last one; whether there may be more."""
+
+    lines: Sequence[str]
+    last: UUID | None
+    more: bool
+
+
+class PartnerReads(Protocol):
+    """What a caller may read, by the plans and row rules of the API; for jobs, which know neither."""
+
+    async def told(self, topic: WebhookTopic, ids: Mapping[str, Any], caller: Caller) -> dict[str, str] | None:
+        """The ids of an event as the API writes them; None where the caller may not see its object."""
+        ...
+
+    def columns(self, kind: ExportKind) -> Sequence[str]:
+        """What stands in an export's rows, nested names joined by dots."""
+        ...
+
+    async def total(self, kind: ExportKind, narrowed: Mapping[str, Any], caller: Caller) -> int:
+        """How many rows an export has; `narrowed` is the filter of the API's list."""
+        ...
+
+    async def page(
+        self, kind: ExportKind, narrowed: Mapping[str, Any], caller: Caller, after: UUID | None
+    ) -> ExportPage:
+        """The next rows in the order of their ids."""
+        ...
+
+    def link(self, file_id: UUID, until: datetime) -> str:
+        """The path and query a file is fetched by until then, signed."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """What an endpoint answered: the status, None where it did not, and why then; seconds it asked to be left alone."""
+
+    status: int | None
+    error: str | None = None
+    retry_after: float = 0.0
+
+
+class WebhookSender(Protocol):
+    """Calls endpoints of partners."""
+
+    async def send(
+        self, url: str, sealed: str, message_id: str, body: bytes, *, at: datetime, failing: bool
+    ) -> Answered:
+        """One attempt, signed with the secrets that are good at that instant.
+
+        Raises Refused where the address must not be called, RateLimited where this process calls it enough already.
+        """
+        ...
+
+
 class Providers(Protocol):
     """The outside, by what it does. Each raises Refused(code PROVIDER_NOT_CONFIGURED) while it is not set up."""
 
@@ -640,6 +708,10 @@ class Providers(Protocol):
 
     async def event_log(self, provider: Provider) -> EventLog:
         """Who knows what that provider's webhooks should have told."""
+        ...
+
+    async def hooks(self) -> WebhookSender:
+        """Who calls the addresses of partners."""
         ...
 
     async def notifier(self) -> Notifier | None:

@@ -1,5 +1,6 @@
 """What a resolver may know of its request."""
 
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 import strawberry
@@ -15,7 +16,8 @@ from resolvers.viewer import Viewer
 class Deployment:
     """What every request of this process shares; `sandbox` is True where the sandbox's clock may be moved.
 
-    `claim_url` is what a link to claim a record begins with; without it a message has the bare token. Without a
+    `claim_url` is what a link to claim a record begins with; without it a message has the bare token. `public_url` is
+    what a link to an exported file begins with, without it a path; such a link is good for `export_hours`. Without a
     `purse` callers spend as they like.
     """
 
@@ -25,17 +27,23 @@ class Deployment:
     vault: Vault
     sandbox: bool = False
     claim_url: str = ""
+    public_url: str = ""
+    export_hours: int = 24
     limits: Limits = LIMITS
     purse: Purse | None = None
 
 
 @dataclass(slots=True)
 class Context:
-    """One operation: who asks, under which id it is logged, where a stream resumes and how far it came, its price."""
+    """One operation: who asks, under which id it is logged, where a stream resumes and how far it came, its price.
+
+    `present` tells, of an operation that lasts, who the caller is by now; None once the key has ended.
+    """
 
     viewer: Viewer
     deployment: Deployment
     request_id: str
+    present: Callable[[], Awaitable[Viewer | None]] | None = None
     resume_after: str | None = None
     cursor: str | None = None
     cost: int = 0

@@ -8,6 +8,8 @@ from enum import StrEnum
 from typing import TypeVar
 from uuid import UUID
 
+from graphql import GraphQLError
+
 from models.rules.refusals import Code, Refusal
 from resolvers.context import Context
 from resolvers.reads.ids import known
@@ -55,8 +57,9 @@ async def watch(
 ) -> AsyncGenerator[T, None]:
     """Topics, the id of one object of a single topic, a cursor -> what `tell` makes of each event.
 
-    With an id and no cursor the object as it is now comes first. Raises Refusal NOT_FOUND where the viewer may not see
-    it, BadInput for a malformed id, and what the bus raises.
+    With an id and no cursor the object as it is now comes first. Who asks is looked up anew for each event. Raises
+    Refusal NOT_FOUND where the viewer may not see it, BadInput for a malformed id, GraphQLError UNAUTHENTICATED once
+    the key has ended, and what the bus raises.
     """
     only = await _the_one(context, topics, given) if given is not None else None
     after = after or context.resume_after
@@ -72,7 +75,7 @@ async def watch(
         async for event in events:
             topic = Topic(event.topic)
             subject = UUID(event.ids[SUBJECTS[topic][1]])
-            if only in (None, subject) and await _sees(context, topic, subject):
+            if only in (None, subject) and await _still_sees(context, topic, subject):
                 context.cursor = event.cursor
                 yield tell(Happened(topic, event.name, event.cursor, event.occurred_at, subject))
 
@@ -83,6 +86,16 @@ async def _the_one(context: Context, topics: frozenset[Topic], given: str) -> UU
     if only is None or not await _sees(context, topic, only):
         raise Refusal(Code.NOT_FOUND)
     return only
+
+
+async def _still_sees(context: Context, topic: Topic, subject: UUID) -> bool:
+    """Whether the event may be told: by the rights its caller has by now, not those the stream began with."""
+    if context.present is not None:
+        viewer = await context.present()
+        if viewer is None:
+            raise GraphQLError("The key has ended: connect with a live one.", extensions={"code": "UNAUTHENTICATED"})
+        context.viewer = viewer
+    return await _sees(context, topic, subject)
 
 
 async def _sees(context: Context, topic: Topic, subject: UUID) -> bool:

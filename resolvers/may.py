@@ -12,6 +12,8 @@ _STAFF = _DESK | _MONEY
 _ADMIN = frozenset({Role.ADMIN})
 _SALES = _DESK | {Role.PARTNER}
 _MEMBERS = _SALES | {Role.MEMBER}
+_PARTNERS = _ADMIN | {Role.PARTNER}
+_EXPORTS = _STAFF | {Role.PARTNER}
 
 MAY: dict[str, frozenset[Role]] = {
     "advance_clock": _ADMIN,
@@ -41,16 +43,23 @@ MAY: dict[str, frozenset[Role]] = {
     "create_pricing_option": _ADMIN,
     "create_setting_group": _ADMIN,
     "create_user": _SALES,
+    "create_webhook_endpoint": _PARTNERS,
     "delete_class_session": _DESK,
+    "disable_webhook_endpoint": _PARTNERS,
     "dismiss_correction": _MONEY,
+    "enable_webhook_endpoint": _PARTNERS,
     "grant_package": _DESK,
+    "invoices_export": _EXPORTS,
     "join_waiting_list": _MEMBERS,
     "leave_waiting_list": _MEMBERS,
     "link_subscription": _STAFF,
     "link_user": _STAFF,
     "map_course": _DESK,
     "mark_attendance": _DESK,
+    "memberships_export": _EXPORTS,
     "move_booking": _MEMBERS,
+    "redeliver_webhook": _PARTNERS,
+    "redeliver_webhooks": _PARTNERS,
     "refund_payment": _MONEY,
     "reinstate_membership": _DESK,
     "remove_user_field": _ADMIN,
@@ -61,7 +70,9 @@ MAY: dict[str, frozenset[Role]] = {
     "retry_payment": _MONEY,
     "revoke_api_key": _ADMIN,
     "rotate_api_key": _ADMIN,
+    "rotate_webhook_secret": _PARTNERS,
     "run_integration_probe": _ADMIN,
+    "send_test_webhook": _PARTNERS,
     "set_price_override": _ADMIN,
     "set_user_field": _ADMIN,
     "settle_arrears": _MONEY,
@@ -79,6 +90,8 @@ MAY: dict[str, frozenset[Role]] = {
     "update_membership_type": _ADMIN,
     "update_pricing_option": _ADMIN,
     "update_user": _DESK | {Role.MEMBER},
+    "update_webhook_endpoint": _PARTNERS,
+    "users_export": _EXPORTS,
 }
 
 

@@ -61,6 +61,10 @@ _MONEY = _rules(OWN, ALL, ALL, NONE, ALL)
 _BOOKS = _rules(_OWN_INVOICE, ALL, ALL, NONE, ALL)
 _OFFICE = _rules(NONE, NONE, NONE, NONE)
 _DESK = _rules(NONE, ALL, NONE, NONE)
+# what a caller set up or asked for by the own key
+_BY_KEY = "{row}.api_key_id = {viewer.key}"
+_ITS_EXPORT = "EXISTS (SELECT 1 FROM export_file up WHERE up.job_id = {row}.id AND up.api_key_id = {viewer.key})"
+_JOBS = f"({OF_SOMEBODY} OR {_ITS_EXPORT})"
 
 ROWS: Mapping[str, Rules] = {
     "Centre": _CATALOGUE,
@@ -98,7 +102,7 @@ ROWS: Mapping[str, Rules] = {
     "Shipment": _rules(NONE, NONE, ALL, NONE, ALL),
     "Correction": _rules(NONE, ALL, ALL, NONE, ALL),
     # who works with people sees the jobs that concern a person, so that a change can be followed to its end
-    "Job": _rules(OWN, OF_SOMEBODY, OF_SOMEBODY, OF_SOMEBODY),
+    "Job": _rules(OWN, _JOBS, _JOBS, _JOBS),
     "AuditEntry": _rules(NONE, NONE, ALL, NONE),
     "CourseMapping": _rules(NONE, ALL, ALL, ALL),
     "Drift": _rules(NONE, ALL, ALL, NONE),
@@ -108,6 +112,10 @@ ROWS: Mapping[str, Rules] = {
     "ProbeRun": _DESK,
     "BillingPolicy": _rules(NONE, ALL, ALL, NONE),
     "LedgerEntry": _rules(NONE, NONE, ALL, NONE),
+    "WebhookEndpoint": _rules(NONE, NONE, NONE, _BY_KEY),
+    "WebhookMessage": _rules(
+        NONE, NONE, NONE, _owner("webhook_endpoint", "endpoint_id", "up.api_key_id = {viewer.key}")
+    ),
 }
 
 # who sees how far an integration is set up

@@ -14,6 +14,7 @@ from models.rules.fees import FirstPeriod
 from models.rules.invoicing import Hold, Kind, LeftOutReason, Mark
 from models.rules.ledger import Account, Movement
 from models.rules.lifecycle import STANDING, Status, WhileSuspended
+from models.rules.partners import DeliveryState, ExportFormat, WebhookTopic
 from models.rules.pricing import Frequency, Integration, Level, MembershipKind, OptionType
 from models.rules.proof import Check
 from models.rules.returns import CancellationPolicy, DeletionPolicy
@@ -507,6 +508,31 @@ WORDS: dict[type[StrEnum], tuple[str, str, tuple[str, ...]]] = {
             "An invoice's allocation is never more than was paid.",
             "An allocation's shares sum to it.",
             "Entries stand on the accounts and in the currency of what they moved.",
+        ),
+    ),
+    DeliveryState: (
+        "WebhookMessageState",
+        "Where a message stands.",
+        (
+            "To be sent; tried again until its endpoint takes it.",
+            "Its endpoint took it.",
+            "Given up; may be asked for again.",
+        ),
+    ),
+    ExportFormat: (
+        "ExportFormat",
+        "How rows are written out.",
+        ("A JSON object a line.", "Comma-separated values, a line of names first."),
+    ),
+    WebhookTopic: (
+        "WebhookTopic",
+        "What an endpoint may be told about.",
+        (
+            "Memberships start and move, their access tokens come and go.",
+            "Bookings are made, confirmed, released, changed.",
+            "People join waiting lists, are offered a place, leave.",
+            "Payments fall due, are collected, fail, are given back.",
+            "Invoices open, are allocated, billed off, shipped, corrected.",
         ),
     ),
     KeyPurpose: (

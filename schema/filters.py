@@ -10,6 +10,7 @@ from models.rules.invoicing import Hold, Mark
 from models.rules.ledger import Movement
 from models.rules.lifecycle import Status
 from models.rules.matching import normalised_email
+from models.rules.partners import DeliveryState
 from models.rules.pricing import Integration, OptionType
 from models.rules.states import (
     BookingStatus,
@@ -424,6 +425,25 @@ class DriftFilter:
     at: DateTimeRange | None = _instants("at")
 
 
+@given("Which endpoints.")
+class WebhookEndpointFilter:
+    """For lists of endpoints."""
+
+    ids: list[ID] | None = _ids("WebhookEndpoint")
+    enabled: bool | None = _is("Whether they are sent anything.", "{row}.enabled")
+
+
+@given("Which messages to partners.")
+class WebhookMessageFilter:
+    """For lists of messages."""
+
+    ids: list[ID] | None = _ids("WebhookMessage")
+    endpoint_id: ID | None = _of("WebhookEndpoint", "endpoint_id")
+    state: list[DeliveryState] | None = _words("state")
+    topic: list[str] | None = _words("topic")
+    created_at: DateTimeRange | None = _instants("created_at")
+
+
 # Ids are made in order of time, so the order of creation is theirs.
 _CREATED = ("id:uuid", "When it was created.")
 _NAMED = ("name:text", "Its name.")
@@ -464,4 +484,6 @@ orders("ProbeRun", CREATED_AT=_CREATED, AT=(f"at:{_AT}", "When it was looked for
 orders("CourseMapping", CREATED_AT=_CREATED, COURSE_REF=("course_ref:text", "The course's id there."))
 orders("Correction", CREATED_AT=_CREATED)
 orders("Drift", CREATED_AT=_CREATED, AT=(f"at:{_AT}", "When it was said."))
+orders("WebhookEndpoint", CREATED_AT=_CREATED)
+orders("WebhookMessage", CREATED_AT=_CREATED)
 orders("ApiKey", CREATED_AT=_CREATED, NAME=_NAMED)

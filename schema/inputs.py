@@ -12,10 +12,12 @@ from models.rules.dunning import SuspendOn
 from models.rules.fees import FirstPeriod
 from models.rules.invoicing import Mark
 from models.rules.lifecycle import WhileSuspended
+from models.rules.partners import ExportFormat, WebhookTopic
 from models.rules.pricing import Frequency, Integration, MembershipKind, OptionType
 from models.rules.returns import CancellationPolicy, DeletionPolicy
 from models.rules.states import KeyPurpose, Probe, Provider, Role
 from schema import enums  # noqa: F401  importing it names the words that inputs take
+from schema.filters import InvoiceFilter, MembershipFilter, UserFilter
 from schema.scalars import CurrencyCode, Decimal
 
 ID_OF = "id_of"
@@ -40,6 +42,10 @@ def id_of(target: str, description: str, *, optional: bool = False) -> Any:
     """A field with the global id, or ids, of a thing of type `target`."""
     options: dict[str, Any] = {"default": strawberry.UNSET} if optional else {}
     return strawberry.field(description=description, metadata={ID_OF: target}, **options)
+
+
+def _endpoint(description: str) -> Any:
+    return strawberry.field(name="webhookEndpointId", description=description, metadata={ID_OF: "WebhookEndpoint"})
 
 
 @strawberry.input(description="An amount of one currency.")
@@ -587,6 +593,73 @@ class WebhookInput:
     inbox_id: strawberry.ID = strawberry.field(
         name="webhookEventId", description="Which event.", metadata={ID_OF: "WebhookEvent"}
     )
+
+
+@strawberry.input(description="An address that is to be told what happens.")
+class CreateWebhookEndpointInput:
+    """See `webhook_endpoints.create_webhook_endpoint`."""
+
+    url: str = need("Where it is: an https address on the internet.")
+    topics: list[WebhookTopic] = need("What it is told about; at least one.")
+    description: str | None = ask("What it is for.")
+
+
+@strawberry.input(description="What changes at an endpoint; what is left out stays.")
+class UpdateWebhookEndpointInput:
+    """See `webhook_endpoints.update_webhook_endpoint`."""
+
+    endpoint_id: strawberry.ID = _endpoint("Which endpoint.")
+    url: str | None = ask("Where it is from now on, for messages that wait as well.")
+    topics: list[WebhookTopic] | None = ask("What it is told about from now on.")
+    description: str | None = ask("What it is for.")
+
+
+@strawberry.input(description="An endpoint.")
+class WebhookEndpointInput:
+    """An endpoint something is done to."""
+
+    endpoint_id: strawberry.ID = _endpoint("Which endpoint.")
+
+
+@strawberry.input(description="A message to send once more.")
+class RedeliverWebhookInput:
+    """See `webhook_messages.redeliver_webhook`."""
+
+    message_id: strawberry.ID = strawberry.field(
+        name="webhookMessageId", description="Which message.", metadata={ID_OF: "WebhookMessage"}
+    )
+
+
+@strawberry.input(description="Failed messages to send once more.")
+class RedeliverWebhooksInput:
+    """See `webhook_messages.redeliver_webhooks`."""
+
+    endpoint_id: strawberry.ID = _endpoint("Of which endpoint.")
+    since: datetime = need("Those written since then.")
+
+
+@strawberry.input(description="Users to write to a file.")
+class UsersExportInput:
+    """See `exports.export`."""
+
+    format: ExportFormat = need("How they are written out.")
+    filter: UserFilter | None = ask("Which users; all the caller may see, if left out.")
+
+
+@strawberry.input(description="Memberships to write to a file.")
+class MembershipsExportInput:
+    """See `exports.export`."""
+
+    format: ExportFormat = need("How they are written out.")
+    filter: MembershipFilter | None = ask("Which memberships; all the caller may see, if left out.")
+
+
+@strawberry.input(description="Invoices to write to a file.")
+class InvoicesExportInput:
+    """See `exports.export`."""
+
+    format: ExportFormat = need("How they are written out.")
+    filter: InvoiceFilter | None = ask("Which invoices; all the caller may see, if left out.")
 
 
 @strawberry.input(description="A later time.")

@@ -40,13 +40,16 @@ from models.actions import (
     user_sync,
     users,
     waiting,
+    webhook_endpoints,
+    webhook_messages,
 )
 from models.rules.lifecycle import Cause
+from models.rules.partners import ExportKind
 from models.rules.refusals import Code, Refusal
 from models.rules.states import Role
 from resolvers.auth import tell_doors
 from resolvers.context import Context
-from schema import inputs
+from schema import inputs, partners
 from schema.bookings import book, move, new_quote
 from schema.doing import does, done_by
 from schema.payloads import Answer
@@ -486,6 +489,85 @@ class Mutation:
     cancel_job = done_by(_cancel_job, inputs.JobInput, "Job", "Take a waiting job out of the queue.", verb="cancel_job")
     replay_webhook = does(
         inbound.replay, inputs.WebhookInput, "WebhookEvent", "Apply a stored webhook once more.", verb="replay_webhook"
+    )
+    create_webhook_endpoint = done_by(
+        partners.create_endpoint,
+        inputs.CreateWebhookEndpointInput,
+        "WebhookEndpoint",
+        "Have an address told what happens from now on.",
+        verb="create_webhook_endpoint",
+        token=partners.secret,
+    )
+    update_webhook_endpoint = done_by(
+        partners.update_endpoint,
+        inputs.UpdateWebhookEndpointInput,
+        "WebhookEndpoint",
+        "Change an endpoint; what is left out stays.",
+        verb="update_webhook_endpoint",
+    )
+    rotate_webhook_secret = done_by(
+        partners.rotate_secret,
+        inputs.WebhookEndpointInput,
+        "WebhookEndpoint",
+        "Give an endpoint a fresh secret; for a day its messages are signed with the one before as well.",
+        verb="rotate_webhook_secret",
+        token=partners.secret,
+    )
+    enable_webhook_endpoint = done_by(
+        partners.own(webhook_endpoints.enable_webhook_endpoint),
+        inputs.WebhookEndpointInput,
+        "WebhookEndpoint",
+        "Switch an endpoint on again; what happened meanwhile is not sent.",
+        verb="enable_webhook_endpoint",
+    )
+    disable_webhook_endpoint = done_by(
+        partners.own(webhook_endpoints.disable_webhook_endpoint),
+        inputs.WebhookEndpointInput,
+        "WebhookEndpoint",
+        "Send an endpoint nothing any more.",
+        verb="disable_webhook_endpoint",
+    )
+    redeliver_webhook = done_by(
+        partners.own(webhook_messages.redeliver_webhook),
+        inputs.RedeliverWebhookInput,
+        "WebhookMessage",
+        "Send a message once more, under its own `webhook-id`.",
+        verb="redeliver_webhook",
+    )
+    redeliver_webhooks = done_by(
+        partners.own(webhook_messages.redeliver_webhooks),
+        inputs.RedeliverWebhooksInput,
+        "WebhookEndpoint",
+        "Send an endpoint its failed messages since an instant once more, the oldest 1000 of them.",
+        verb="redeliver_webhooks",
+    )
+    send_test_webhook = done_by(
+        partners.own(webhook_messages.send_test_webhook),
+        inputs.WebhookEndpointInput,
+        "WebhookMessage",
+        "Send an endpoint a message about nothing.",
+        verb="send_test_webhook",
+    )
+    users_export = done_by(
+        partners.writes(ExportKind.USERS),
+        inputs.UsersExportInput,
+        "Job",
+        "Write users to a file; the job's result is a link to it, good for a day.",
+        verb="users_export",
+    )
+    memberships_export = done_by(
+        partners.writes(ExportKind.MEMBERSHIPS),
+        inputs.MembershipsExportInput,
+        "Job",
+        "Write memberships to a file; the job's result is a link to it, good for a day.",
+        verb="memberships_export",
+    )
+    invoices_export = done_by(
+        partners.writes(ExportKind.INVOICES),
+        inputs.InvoicesExportInput,
+        "Job",
+        "Write invoices to a file; the job's result is a link to it, good for a day.",
+        verb="invoices_export",
     )
     advance_clock = done_by(
         _advance_clock,

@@ -103,6 +103,8 @@ class Query:
     job = found("Job", "A job.")
     jobs = listed("Job", "Jobs.")
     webhook_events = listed("WebhookEvent", "Events that providers sent.")
+    webhook_endpoints = listed("WebhookEndpoint", "The addresses partners are told at.")
+    webhook_messages = listed("WebhookMessage", "What partners were told.")
     access_tokens = listed("AccessToken", "Leave to pass the gates.")
     provider_settings = all_rows("ProviderSetting", "How providers are reached.", order="{row}.provider")
     integration_readiness = strawberry.field(

@@ -20,6 +20,7 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import RedisError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
+from app import ReadsForJobs
 from integrations.bell import RUN_JOB, dumps, loads
 from integrations.bus import RedisBus
 from integrations.clock import SandboxClock, SystemClock
@@ -170,6 +171,7 @@ async def main() -> None:
     clock: Clock = SandboxClock(clock_offset) if settings.dueflow_sandbox_admin else SystemClock()
     vault = Vault(settings.dueflow_secret_key)
     registry = Registry(vault, settings.dueflow_sandbox_admin, clock=clock, redis_url=settings.redis_url)
+    reads = ReadsForJobs(settings.database_url, settings.dueflow_secret_key)
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
@@ -180,7 +182,11 @@ async def main() -> None:
         carrier = Carrier(redis)
         hang(carrier)
         runner = carrier.runner = Runner(
-            HANDLERS, RECURRING, Outside(registry, clock, bus), carrier.ring, settings.dueflow_lease_seconds
+            HANDLERS,
+            RECURRING,
+            Outside(registry, clock, bus, reads),
+            carrier.ring,
+            settings.dueflow_lease_seconds,
         )
         carrying = asyncio.create_task(carry(redis, runner))
         tasks = [asyncio.create_task(sweep(carrier))]
@@ -197,6 +203,7 @@ async def main() -> None:
             await bus.stop()
             await redis.aclose(close_connection_pool=True)
         await registry.close()
+        await reads.close()
 
 
 if __name__ == "__main__":

@@ -11,6 +11,7 @@ from workers.jobs import (
     memberships,
     news,
     packages,
+    partners,
     payments,
     people,
     practice,
@@ -28,6 +29,7 @@ HANDLERS: dict[str, Handler] = {
     "courses.push_user": people.push_user,
     "courses.sync_users": people.sync_users,
     "drift.report": drift.report,
+    "exports.write": partners.write_export,
     "inbox.apply": news.apply_webhook,
     "inbox.catch_up": gaps.catch_up,
     "invoices.bill_off_due": invoices.bill_off_due,
@@ -45,6 +47,7 @@ HANDLERS: dict[str, Handler] = {
     "packages.expire": packages.expire,
     "packages.grant_period": packages.grant_period,
     "packages.grant_to_membership": packages.grant_to_membership,
+    "partners.tidy": partners.tidy,
     "payments.ask": payments.ask,
     "payments.cancel": payments.cancel,
     "payments.collect": payments.collect,
@@ -62,6 +65,7 @@ HANDLERS: dict[str, Handler] = {
     "sandbox.move_clock": news.move_clock,
     "subscriptions.adopt": memberships.adopt,
     "subscriptions.payment_link": memberships.payment_link,
+    "webhooks.deliver": partners.deliver,
 }
 
 RECURRING: dict[str, float] = {  # kind -> seconds between two runs
@@ -72,6 +76,7 @@ RECURRING: dict[str, float] = {  # kind -> seconds between two runs
     "memberships.move_due": 60.0,
     "packages.expire": 60.0,
     "packages.grant_period": 60.0,
+    "partners.tidy": 3600.0,
     "payments.ask": 15.0,
     "payments.raise_fees": 5.0,
     "payments.retry_due": 30.0,

@@ -20,7 +20,7 @@ from uuid import UUID, uuid4
 import structlog
 from redis.exceptions import RedisError
 
-from models.actions import inbound, jobs
+from models.actions import inbound, jobs, webhook_messages
 from models.actions.jobs import AWAY_SECONDS, FAULT, LEASE_SECONDS, LOST, MAX_ATTEMPTS, Held
 from models.actions.unit import PUBLISH, Fenced, lease
 from models.ports import LiveEvent, OutcomeUnknown, RateLimited, Refused, Unavailable
@@ -131,6 +131,8 @@ class Runner:
             return
         if held.kind == "inbox.apply":
             await inbound.gave_up(Provider(held.payload["provider"]), held.payload["event_id"])
+        if held.kind == "webhooks.deliver":
+            await webhook_messages.gave_up(UUID(held.payload["message_id"]), error)
         await self._tell(held, "DEAD")
 
     async def _heartbeat(self, held: Held) -> None:

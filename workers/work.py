@@ -5,7 +5,11 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from models.actions.jobs import Held
-from models.ports import Clock, LiveBus, Providers
+from models.ports import Clock, LiveBus, PartnerReads, Providers
+
+
+async def _no_reads() -> PartnerReads:
+    raise RuntimeError("this worker was not given the API's reads")
 
 
 class Unfinished(Exception):
@@ -14,11 +18,12 @@ class Unfinished(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Outside:
-    """The world of one worker process."""
+    """The world of one worker process; `reads` opens what the API reads by when it is first asked for."""
 
     providers: Providers
     clock: Clock
     bus: LiveBus
+    reads: Callable[[], Awaitable[PartnerReads]] = _no_reads
 
 
 @dataclass(frozen=True, slots=True)

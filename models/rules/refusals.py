@@ -50,6 +50,7 @@ class Code(StrEnum):
     INVALID_INPUT = "INVALID_INPUT"
     RECORD_ALREADY_EXISTS = "RECORD_ALREADY_EXISTS"
     TOO_MANY_ATTEMPTS = "TOO_MANY_ATTEMPTS"
+    TOO_MANY_EXPORTS = "TOO_MANY_EXPORTS"
     BILLING_DETAILS_REFUSED = "BILLING_DETAILS_REFUSED"
     PAYMENT_NOT_RETRYABLE = "PAYMENT_NOT_RETRYABLE"
     PAYMENT_NOT_COLLECTABLE = "PAYMENT_NOT_COLLECTABLE"
@@ -180,6 +181,9 @@ REFUSALS: dict[Code, Declared] = {
     ),
     _C.TOO_MANY_ATTEMPTS: Declared(
         "Too many sign-ups of this caller met people who are known: try again in an hour.", "CoursePro, E; R54"
+    ),
+    _C.TOO_MANY_EXPORTS: Declared(
+        "Three files are being written for you already: wait until one of them is done.", "Decision 65"
     ),
     _C.BILLING_DETAILS_REFUSED: Declared(
         "Bank and card details belong on the payment provider's own page: leave them out.", "CoursePro, E; R62"

@@ -8,6 +8,7 @@ import asyncio
 from collections.abc import Awaitable
 from contextlib import aclosing, suppress
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, TypeVar
 from uuid import uuid4
 
@@ -195,7 +196,8 @@ class GraphQLOverWebSocket:
         await asyncio.sleep(0)  # it begins before the next message is read: a mutation once received is done
 
     async def _operate(self, socket: Socket, operation: str, request: Asked, viewer: Viewer, *, full: bool) -> None:
-        context = Context(viewer, self._deployment, uuid4().hex)
+        present = partial(self._door.viewer, socket.authorization)
+        context = Context(viewer, self._deployment, uuid4().hex, present)
         try:
             if full:
                 most = self._deployment.limits.operations

@@ -36,8 +36,9 @@ _OF_VIEWER: dict[str, "Bind"] = {
     "{viewer}": lambda asked: asked.viewer.user_id,
     "{viewer.role}": lambda asked: asked.viewer.role.value,
     "{viewer.name}": lambda asked: asked.viewer.name,
+    "{viewer.key}": lambda asked: asked.viewer.key_id,
 }
-_KIND = {"{viewer}": "uuid", "{viewer.role}": "text", "{viewer.name}": "text"}
+_KIND = {"{viewer}": "uuid", "{viewer.role}": "text", "{viewer.name}": "text", "{viewer.key}": "uuid"}
 _PARAMETER = re.compile(r"\$(\d+)")
 _TYPENAME = FieldNode(name=NameNode(value="__typename"))
 _WRITTEN = {
@@ -92,26 +93,25 @@ class Compiler:
         """A root field as it was asked for -> its statement. Raises BadInput."""
         read = declared(field_)
         if isinstance(read, Lookup):
-            return self._finish(self._lookup(read, field_, nodes))
-        return self._finish(self._relation(read, field_, nodes, ""))
+            return self.finish(_whole(self._lookup(read, field_, nodes)))
+        return self.finish(_whole(self._relation(read, field_, nodes, "")))
 
     def loading(self, type_name: str, nodes: Sequence[FieldNode]) -> Statement:
         """What was selected of the `type_name` whose uuid is the request's subject -> its statement."""
         key = f"{self._parameter(lambda asked: asked.subject)}::uuid"
         value, source = self._one(self.schema.type_map[type_name], nodes, f"{{row}}.id = {key}")
-        return self._finish(f"(SELECT {value} FROM {source})")
+        return self.finish(_whole(f"(SELECT {value} FROM {source})"))
 
     def another(self) -> "Compiler":
         """A compiler for another statement of the same operation; what they decide is kept together."""
         return replace(self, _binds=[], _known={})
 
-    def _finish(self, value: str) -> Statement:
-        used = tuple(sorted({int(number) for number in _PARAMETER.findall(value)}))
+    def finish(self, sql: str) -> Statement:
+        """SQL with this compiler's parameters -> the statement, with those it uses."""
+        used = tuple(sorted({int(number) for number in _PARAMETER.findall(sql)}))
         places = {number: place for place, number in enumerate(used, 1)}
-        text = _PARAMETER.sub(lambda found: f"${places[int(found[1])]}", value)
-        return Statement(
-            f"SELECT coalesce(to_json({text})::text, 'null')", tuple(self._binds), tuple(number - 1 for number in used)
-        )
+        text = _PARAMETER.sub(lambda found: f"${places[int(found[1])]}", sql)
+        return Statement(text, tuple(self._binds), tuple(number - 1 for number in used))
 
     def decide(self, ask: Ask) -> Any:
         """What the text of the statement may depend on; the answer is kept as a guard."""
@@ -280,6 +280,10 @@ class Compiler:
         if read.many:
             return f"(SELECT coalesce(array_to_json(array_agg({value} ORDER BY \"##\".place)), '[]') FROM {found})"
         return f"(SELECT {value} FROM {found})"
+
+
+def _whole(value: str) -> str:
+    return f"SELECT coalesce(to_json({value})::text, 'null')"
 
 
 def _split(given: str | list[str], most: int) -> list[tuple[str, UUID]]:

@@ -26,6 +26,7 @@ from schema.types.going_live import ProbeRun
 from schema.types.mapping import CourseMapping, Drift
 from schema.types.memberships import CardSubscription, Mandate, Membership
 from schema.types.operations import AccessToken, ApiKey, AuditEntry, Job, ProviderSetting, WebhookEvent
+from schema.types.partners import WebhookEndpoint, WebhookMessage
 from schema.types.payments import (
     Allocation,
     AllocationShare,
@@ -82,7 +83,9 @@ TYPES = (
     User,
     UserField,
     WaitingPlace,
+    WebhookEndpoint,
     WebhookEvent,
+    WebhookMessage,
 )
 
 __all__ = [*(each.__name__ for each in TYPES), "TYPES", "Money", "NamedValue", "Step"]

@@ -21,6 +21,7 @@ import pytest
 import pytest_asyncio
 from graphql import GraphQLNonNull, get_named_type
 
+from models.actions.vault import Vault
 from models.rules.booking import Method
 from models.rules.lifecycle import Status
 from models.rules.states import BookingStatus, Provider, Role
@@ -87,9 +88,9 @@ def served(database_url: str, redis_url: str, secret_key: str, log: Path) -> Ite
 
 
 @pytest_asyncio.fixture(scope="module")
-async def world(api: Any) -> AsyncIterator[World]:
+async def world(api: Any, secret_key: str) -> AsyncIterator[World]:
     """The rows of the mutations' examples, three providers set up, and a key for CoursePro's calls."""
-    world = await a_world(api.member)
+    world = await a_world(api.member, Vault(secret_key))
     api.once = api.client(None)
     world.put("stranger", api.stranger)
     for provider, secrets in PROVIDER_SECRETS.items():

@@ -16,11 +16,13 @@ import pytest
 import pytest_asyncio
 from graphql import GraphQLInputObjectType, GraphQLObjectType, GraphQLSchema, get_named_type, is_leaf_type
 
+from models.actions.vault import Vault
 from models.rules.booking import Method, Pricing
 from models.rules.calendar import months_after
 from models.rules.corrections import CorrectionCause, Proposal
 from models.rules.invoicing import Kind
 from models.rules.lifecycle import Cause, Status
+from models.rules.partners import DeliveryState
 from models.rules.pricing import Frequency, Integration, MembershipKind, OptionType
 from models.rules.states import (
     AttendanceSource,
@@ -44,6 +46,7 @@ from models.tables.invoice import Allocation, Correction, Invoice, Shipment
 from models.tables.job import Job
 from models.tables.membership import ClassType, Mandate, Membership, MembershipType, PaymentOption, Subscription
 from models.tables.package import PackageOffer
+from models.tables.partner import WebhookEndpoint, WebhookMessage
 from models.tables.payment import Payment
 from models.tables.pricing import PricingOption
 from models.tables.row import Row
@@ -77,7 +80,7 @@ class World:
         return row.id
 
 
-async def a_world(member: User) -> World:
+async def a_world(member: User, vault: Vault) -> World:
     """A centre that sells a course and a membership, and what its member holds, owes and was invoiced."""
     world = World({})
     world.put("member", member)
@@ -100,8 +103,22 @@ async def a_world(member: User) -> World:
         "body": {"id": "evt_1"},
     }
     world.put("webhook", await InboxEvent.create(**told))
+    await _hooks(world, vault)
     await _holdings(world, member.id, centre)
     return world
+
+
+async def _hooks(world: World, vault: Vault) -> None:
+    """Endpoints of partners, one switched off, and messages that failed."""
+    sealed = vault.seal({"secrets": '[{"secret": "whsec_c2VjcmV0", "until": null}]'})
+    told: Words = {"topics": ["INVOICE"], "secrets": sealed, "hint": "…abcd"}
+    hook = world.put("hook", await WebhookEndpoint.create(url="https://hooks.example.org/1", **told))
+    off: Words = {"enabled": False, "disabled_because": "It answered 410 Gone."}
+    world.put("hook that is off", await WebhookEndpoint.create(url="https://hooks.example.org/2", **told, **off))
+    about: Words = {"topic": "INVOICE", "name": "InvoiceOpened", "subject": f"invoice:{UUID(int=1)}"}
+    failed: Words = {"state": DeliveryState.FAILED, "attempts": 3, "last_status": 500, **about}
+    for word in ("message", "another message"):
+        world.put(word, await WebhookMessage.create(endpoint_id=hook, event_id=word, body={"type": "t"}, **failed))
 
 
 async def _unclear(world: World) -> None:
@@ -551,6 +568,45 @@ EXAMPLES: dict[str, tuple[Callable[[dict[str, str]], Words], dict[str, Any] | No
     "retryJob": (_of(jobId="dead"), None, "payments.ask"),
     "cancelJob": (_of(jobId="waiting"), None, "payments.ask"),
     "replayWebhook": (_of(webhookEventId="webhook"), {"eventId": "evt_1", "state": "RECEIVED"}, "inbox.apply"),
+    "createWebhookEndpoint": (
+        lambda ids: {"url": "https://hooks.example.org/new", "topics": ["PAYMENT", "BOOKING"], "description": "till"},
+        {"topics": ["BOOKING", "PAYMENT"], "enabled": True, "description": "till", "disabledBecause": None},
+        None,
+    ),
+    "updateWebhookEndpoint": (
+        lambda ids: {"webhookEndpointId": ids["hook"], "topics": ["MEMBERSHIP"]},
+        {"topics": ["MEMBERSHIP"], "url": "https://hooks.example.org/1"},
+        None,
+    ),
+    "rotateWebhookSecret": (_of(webhookEndpointId="hook"), {"url": "https://hooks.example.org/1"}, None),
+    "enableWebhookEndpoint": (
+        _of(webhookEndpointId="hook that is off"),
+        {"enabled": True, "disabledBecause": None},
+        None,
+    ),
+    "redeliverWebhook": (_of(webhookMessageId="message"), {"state": "PENDING"}, "webhooks.deliver"),
+    "redeliverWebhooks": (
+        lambda ids: {"webhookEndpointId": ids["hook"], "since": f"{NOW - DAY:%Y-%m-%d}T00:00:00Z"},
+        {"enabled": True},
+        "webhooks.deliver",
+    ),
+    "sendTestWebhook": (_of(webhookEndpointId="hook"), {"topic": "TEST", "state": "PENDING"}, "webhooks.deliver"),
+    "disableWebhookEndpoint": (
+        _of(webhookEndpointId="hook"),
+        {"enabled": False, "disabledBecause": "Switched off by hand."},
+        None,
+    ),
+    "usersExport": (
+        lambda ids: {"format": "CSV", "filter": {"createdAt": {"gte": f"{TODAY}T00:00:00Z"}, "state": ["ACTIVE"]}},
+        None,
+        "exports.write",
+    ),
+    "membershipsExport": (
+        lambda ids: {"format": "NDJSON", "filter": {"userId": ids["member"], "startsOn": {"lt": f"{TODAY}"}}},
+        None,
+        "exports.write",
+    ),
+    "invoicesExport": (lambda ids: {"format": "NDJSON"}, None, "exports.write"),
     "advanceClock": (
         lambda ids: {"to": (NOW + timedelta(hours=1)).isoformat()},
         None,
@@ -611,9 +667,9 @@ def clock_that_may_be_moved() -> Iterator[None]:
 
 
 @pytest_asyncio.fixture(scope="module")
-async def world(api: Any) -> World:
+async def world(api: Any, secret_key: str) -> World:
     """The rows, beside the API."""
-    return await a_world(api.member)
+    return await a_world(api.member, Vault(secret_key))
 
 
 def test_every_mutation_has_its_example() -> None:
@@ -653,7 +709,7 @@ async def test_it_is_done_and_told_and_done_once(
     payload = told["data"]["it"]
     assert payload["userErrors"] == []
     assert (payload["job"] or {}).get("kind") == kind
-    beside = ("userErrors", "job", "token", "quote", "repairs")
+    beside = ("userErrors", "job", "token", "secret", "quote", "repairs")
     (subject,) = [value for name, value in payload.items() if name not in beside] or [None]
     assert (subject is None) == (shown is None)
     assert {name: (subject or {})[name] for name in shown or {}} == (shown or {})

@@ -5,7 +5,7 @@ from uuid import UUID
 
 from redis.exceptions import RedisError
 
-from models.actions import claims, inbound, notifications, payments, waiting
+from models.actions import claims, inbound, notifications, payments, waiting, webhook_messages
 from models.actions.notifications import Message
 from models.ports import LiveEvent, ReceivedEvent, Unavailable
 from models.rules.facts import Mirrored
@@ -35,7 +35,10 @@ async def read_mirrored(work: Work) -> None:
 
 
 async def publish(work: Work) -> None:
-    """Append what happened to the live stream; a second append of the same ids is passed over there."""
+    """Append what happened to the live stream, where ids known already are passed over; and tell partners of it.
+
+    Neither waits for the other: while Redis is away, partners are told all the same.
+    """
     events = [
         LiveEvent(
             id=told["id"],
@@ -46,10 +49,16 @@ async def publish(work: Work) -> None:
         )
         for told in work.job.payload["events"]
     ]
+    lost: Exception | None = None
     try:
         await work.outside.bus.publish(events)
     except (RedisError, OSError) as away:
-        raise Unavailable(f"Redis is away: {type(away).__name__}", code="BUS_AWAY") from away
+        lost = away
+    await webhook_messages.fan_out(
+        work.job.id, work.job.payload["events"], reads=work.outside.reads, acting=work.acting, at=work.now
+    )
+    if lost is not None:
+        raise Unavailable(f"Redis is away: {type(lost).__name__}", code="BUS_AWAY") from lost
 
 
 async def payment_failed(work: Work) -> None:

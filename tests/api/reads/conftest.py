@@ -42,6 +42,7 @@ from models.tables.membership import (
 )
 from models.tables.notification import Notification
 from models.tables.package import CreditEntry, Package, PackageOffer
+from models.tables.partner import WebhookEndpoint, WebhookMessage
 from models.tables.payment import Payment, Refund
 from models.tables.pricing import PriceOverride, PricingOption
 from models.tables.setting import ApiKey, BillingPolicy, ProviderSetting
@@ -372,6 +373,13 @@ async def operations() -> None:
     await AuditEntry.create(
         id=UUID(int=116), actor="key:desk", verb="link", subject_type="Subscription", subject_id=UUID(int=75),
         before={"user": None}, after={"user": "2"}, because=["a person said so"], at=NOON,
+    )  # fmt: skip
+    await WebhookEndpoint.create(
+        id=UUID(int=113), url="https://hooks.example/1", topics=["INVOICE", "PAYMENT"], secrets="sealed", hint="…abcd",
+    )  # fmt: skip
+    await WebhookMessage.create(
+        id=UUID(int=114), endpoint_id=UUID(int=113), event_id="e1", topic="INVOICE", name="InvoiceOpened",
+        subject=f"invoice:{UUID(int=100)}", body={"type": "invoice.InvoiceOpened"},
     )  # fmt: skip
     await ApiKey.create(
         id=UUID(int=117),
