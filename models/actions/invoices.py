@@ -183,7 +183,7 @@ async def bill_off(invoice_id: UUID, *, acting: str, at: datetime) -> Invoice:
         await invoice.save(update_fields=["billed_off_at"])
         for system in await _ships_to():
             await Shipment.create(invoice_id=invoice.id, system=system, reference=f"DUE-{invoice.external_id}")
-        after = {"billed_off_at": at, "version": allocation.version, "amount": allocation.amount}
+        after = {"version": allocation.version, "amount": allocation.amount}
         work.audit("bill_off_invoice", invoice, before={"billed_off_at": None}, after=after)
         work.emit(InvoiceBilledOff(invoice_id=invoice.id, user_id=invoice.user_id))
     return invoice

@@ -33,7 +33,7 @@ INIT_SECONDS = 10.0
 LONGEST_ID = 128
 log = structlog.get_logger("dueflow.graphql")
 _unfinished: set[asyncio.Future[Any]] = set()
-T = TypeVar("T")
+Made = TypeVar("Made")
 
 
 class Close(Exception):
@@ -264,7 +264,7 @@ class GraphQLOverWebSocket:
             await socket.tell("error", operation, orjson.dumps(stamp(errors, context.request_id)))
 
 
-def _begun(work: Awaitable[T]) -> "asyncio.Future[T]":
+def _begun(work: Awaitable[Made]) -> "asyncio.Future[Made]":
     """Work that runs to its end whoever leaves."""
     task = asyncio.ensure_future(work)
     _unfinished.add(task)
@@ -272,7 +272,7 @@ def _begun(work: Awaitable[T]) -> "asyncio.Future[T]":
     return task
 
 
-async def _unhindered(work: Awaitable[T]) -> T:
+async def _unhindered(work: Awaitable[Made]) -> Made:
     return await asyncio.shield(_begun(work))
 
 

@@ -358,11 +358,11 @@ async def test_the_clock_only_moves_forward() -> None:
 async def test_a_key_is_shown_once_and_found_by_its_whole_token() -> None:
     async with happening() as seen:
         row, token = await keys.create_api_key(
-            name="Desk", role=Role.FRONT_DESK, purpose=KeyPurpose.API, scopes=["bookings"], **WHO
+            name="Desk", role=Role.FRONT_DESK, purpose=KeyPurpose.API, scopes=["money:read"], **WHO
         )
     found = await keys.find_api_key(token, at=NOW)
     assert found is not None
-    assert (found.id, found.role, found.scopes) == (row.id, Role.FRONT_DESK, ["bookings"])
+    assert (found.id, found.role, found.scopes) == (row.id, Role.FRONT_DESK, ["money:read"])
     secret = token.split("_", 2)[2]
     stored = await sql("SELECT k::text AS text FROM api_key k WHERE id = $1", row.id)
     assert secret not in stored[0]["text"]
@@ -397,7 +397,7 @@ async def test_a_key_ends_at_its_hour_or_when_it_is_revoked() -> None:
     async with nothing_written():
         await keys.revoke_api_key(row.id, acting=BY, at=NOW + DAY)
     assert (await ApiKey.get(id=row.id)).revoked_at == NOW
-    async with refused(Code.NOT_FOUND, "id"):
+    async with refused(Code.NOT_FOUND, "keyId"):
         await keys.revoke_api_key(new_id(), acting=BY, at=NOW)
 
 

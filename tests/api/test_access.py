@@ -17,10 +17,12 @@ import orjson
 import pytest
 import websockets
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from starlette.applications import Starlette
 
 from integrations.clock import SystemClock
 from integrations.http import Http
 from integrations.jwks import Jwks
+from local.sandbox.issuer import Issuer as LocalIssuer
 from models.actions.keys import create_api_key, rotate_api_key
 from models.rules.refusals import Code, Refusal
 from models.rules.states import KeyPurpose, Role
@@ -401,3 +403,21 @@ async def test_a_server_of_trusted_documents_takes_no_other(tmp_path: Path) -> N
     kept.write_bytes(b'{"a": 7}')
     with pytest.raises(ValueError, match="not a manifest"):
         manifest(str(kept))
+
+
+async def test_the_issuer_of_one_machine_signs_what_its_keys_prove(database: str, api: Any) -> None:
+    local = LocalIssuer(ISSUER, AUDIENCE)
+    transport = httpx.ASGITransport(Starlette(routes=local.routes()))
+    async with httpx.AsyncClient(transport=transport, base_url="http://issuer") as there:
+        asked = {"sub": "mia", "role": "MEMBER", "user": str(api.member.id), "scope": "money:read", "seconds": 60}
+        made = (await there.post("/issuer/token", json=asked)).json()
+        (told,) = (await there.get("/issuer/jwks.json")).json()["keys"]
+
+    class Known:
+        async def key(self, kid: str) -> jwt.PyJWK | None:
+            return jwt.PyJWK.from_dict(told) if kid == told["kid"] else None
+
+    viewer = await Tokens(Issuer(ISSUER, AUDIENCE), Known()).viewer(made["access_token"])
+    assert viewer is not None
+    assert (viewer.role, viewer.user_id, viewer.scopes) == (Role.MEMBER, api.member.id, frozenset({"money:read"}))
+    assert (made["token_type"], made["expires_in"]) == ("Bearer", 60)

@@ -18,7 +18,7 @@ from schema.root import schema
 ROOT = Path(__file__).resolve().parents[2]
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
 DECISIONS = sorted((ROOT / "docs" / "decisions").glob("*.md"))
-VERBS_OF_HTTP = {"GET", "POST"}
+VERBS_OF_HTTP = {"GET", "OPTIONS", "POST"}
 PARTS = ("## Context", "## Decision", "## Alternatives")
 
 # What would tell of how the documents came about, or of where, instead of the project.

@@ -104,7 +104,8 @@ async def test_it_waits_longer_than_the_roles_own_limits_allow(database_url: str
 def copy(tmp_path: Path) -> Path:
     """The program's sources, to be changed."""
     shutil.copy(ROOT / "app.py", tmp_path)
-    shutil.copytree(ROOT / "models", tmp_path / "models", ignore=shutil.ignore_patterns("__pycache__"))
+    for folder in ("models", "resolvers"):
+        shutil.copytree(ROOT / folder, tmp_path / folder, ignore=shutil.ignore_patterns("__pycache__"))
     return tmp_path
 
 
