@@ -294,8 +294,7 @@ async def _ship(work: Unit, correction: Correction, invoice: Invoice, earlier: S
 async def _give_up(work: Unit, spreads: Sequence[Spread]) -> None:
     """Classes an invoice carried and does not any more may be paid for by one that is not billed off yet."""
     for each in spreads:
-        kept = {attendance.id for attendance in each.ruling.matching.kept}
-        gone = [attendance_id for attendance_id, _ in (each.current.shares if each.current else ())]
-        starts = await claimants.starts([attendance_id for attendance_id in gone if attendance_id not in kept])
+        had = {attendance_id for attendance_id, _ in (each.current.shares if each.current else ())}
+        starts = await claimants.starts(had - {attendance.id for attendance in each.ruling.matching.kept})
         if each.known.walk.who is not None:
             await allocations.reallocate_around(work, {each.known.walk.who: starts})

@@ -90,9 +90,10 @@ async def rotate_webhook_secret(
         row = await owned(endpoint_id, owner)
         before = _opened(vault, row.secrets)[0]["secret"]
         kept = [{"secret": secret, "until": None}, {"secret": before, "until": (at + OVERLAP).isoformat()}]
-        row.secrets, row.hint = _sealed(vault, kept), hint(secret)
+        shown, row.secrets, row.hint = row.hint, _sealed(vault, kept), hint(secret)
         await row.save(update_fields=["secrets", "hint", "updated_at"])
-        work.audit("rotate_webhook_secret", row, after={"hint": row.hint, "before_until": at + OVERLAP})
+        after = {"hint": row.hint, "before_until": at + OVERLAP}
+        work.audit("rotate_webhook_secret", row, before={"hint": shown}, after=after)
     return row, secret
 
 
@@ -103,9 +104,10 @@ async def enable_webhook_endpoint(
     async with unit(acting=acting, at=at) as work:
         row = await owned(endpoint_id, owner)
         if not row.enabled:
+            before = {"enabled": False, "because": row.disabled_because}
             row.enabled, row.disabled_because, row.failing_since = True, None, None
             await row.save(update_fields=["enabled", "disabled_because", "failing_since", "updated_at"])
-            work.audit("enable_webhook_endpoint", row)
+            work.audit("enable_webhook_endpoint", row, before=before, after={"enabled": True})
     return row
 
 
@@ -118,7 +120,8 @@ async def disable_webhook_endpoint(
         if row.enabled:
             row.enabled, row.disabled_because = False, because
             await row.save(update_fields=["enabled", "disabled_because", "updated_at"])
-            work.audit("disable_webhook_endpoint", row, because=[because])
+            switched = {"before": {"enabled": True}, "after": {"enabled": False}}
+            work.audit("disable_webhook_endpoint", row, **switched, because=[because])
     return row
 
 

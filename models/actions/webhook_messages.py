@@ -174,7 +174,8 @@ async def not_delivered(
             endpoint.disabled_because = (
                 "It answered 410 Gone." if gone else f"It failed since {endpoint.failing_since:%Y-%m-%d %H:%M} UTC."
             )
-            work.audit("disable_webhook_endpoint", endpoint, because=[endpoint.disabled_because])
+            switched = {"before": {"enabled": True}, "after": {"enabled": False}}
+            work.audit("disable_webhook_endpoint", endpoint, **switched, because=[endpoint.disabled_because])
         await endpoint.save(update_fields=["enabled", "disabled_because", "failing_since", "updated_at"])
         await WebhookMessage.filter(id=message.id).update(
             state=DeliveryState.PENDING if endpoint.enabled else DeliveryState.FAILED,
@@ -208,9 +209,9 @@ async def redeliver_webhook(message_id: UUID, *, owner: UUID | None, acting: str
             raise Refusal(Code.NOT_FOUND, field=("webhookMessageId",))
         _must_be_on(endpoint, "webhookMessageId")
         if row.state is not DeliveryState.PENDING:
-            row.state, row.delivered_at = DeliveryState.PENDING, None
+            before, row.state, row.delivered_at = row.state, DeliveryState.PENDING, None
             await row.save(update_fields=["state", "delivered_at", "updated_at"])
-            work.audit("redeliver_webhook", row)
+            work.audit("redeliver_webhook", row, before={"state": before}, after={"state": row.state})
             _ask(work, row)
     return row
 
@@ -247,7 +248,7 @@ async def send_test_webhook(endpoint_id: UUID, *, owner: UUID | None, acting: st
             subject=f"test:{endpoint_id}",
             body={"type": "test", "timestamp": at.isoformat(), "data": {}},
         )
-        work.audit("send_test_webhook", endpoint)
+        work.audit("send_test_webhook", endpoint, after={"message": row.id})
         _ask(work, row)
     return row
 

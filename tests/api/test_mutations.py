@@ -724,6 +724,7 @@ async def test_it_is_done_and_told_and_done_once(
 # what makes something new, or asks another system, has nothing to show of how it was
 BEGINS = re.compile(
     "create|start|book|buy|grant|join|sign|claim|sync|report|run|set|choose|configure|map|link|collect|retry|refund|ship"
+    "|send|redeliverWebhooks|users|memberships|invoices"
 )
 AS_IT_WAS = {"allocateInvoice"}  # of the example: it was spread just so already
 

@@ -82,7 +82,9 @@ TYPES: dict[str, tuple[int, str]] = {
     "User": (1, "AFDPMS"),
     "UserField": (30, EVERYBODY),
     "WaitingPlace": (97, "AFDPMS"),
+    "WebhookEndpoint": (113, "A"),
     "WebhookEvent": (115, "A"),
+    "WebhookMessage": (114, "A"),
 }
 
 
@@ -124,11 +126,13 @@ QUERIES: dict[str, tuple[str, str]] = {
     "packages": ("", "AFDPMS"),
     "packageOffer": (f'id: "{the("PackageOffer")}"', EVERYBODY),
     "packageOffers": ("", EVERYBODY),
-    "invoice": (f'id: "{the("Invoice")}"', "AFDMO"),
+    "invoice": (f'by: {{id: "{the("Invoice")}"}}', "AFDMO"),
     "invoices": ("", "AFDMO"),
+    "cardSubscription": (f'id: "{the("CardSubscription")}"', "AFDMO"),
+    "cardSubscriptions": ("", "AFDMO"),
     "corrections": ("", "AFDM"),
     "revenueReport": ('from: "2026-01-01", to: "2026-02-01", by: PERIOD', "AF"),
-    "payment": (f'id: "{the("Payment")}"', "AFDMS"),
+    "payment": (f'by: {{id: "{the("Payment")}"}}', "AFDMS"),
     "payments": ("", "AFDMS"),
     "billingPolicy": ("", "AFD"),
     "ledgerEntries": ("", "AF"),
@@ -137,6 +141,8 @@ QUERIES: dict[str, tuple[str, str]] = {
     "job": (f'id: "{the("Job")}"', "AFDPMS"),
     "jobs": ("", "AFDPMS"),
     "webhookEvents": ("", "A"),
+    "webhookEndpoints": ("", "A"),
+    "webhookMessages": ("", "A"),
     "accessTokens": ("", "AFDPMS"),
     "providerSettings": ("", "A"),
     "integrationReadiness": ("", "AD"),
@@ -176,6 +182,13 @@ MUTATIONS: dict[str, str] = {
     """,
     "AFDS": """
         cancelMandate
+    """,
+    "AP": """
+        createWebhookEndpoint disableWebhookEndpoint enableWebhookEndpoint redeliverWebhook redeliverWebhooks
+        rotateWebhookSecret sendTestWebhook updateWebhookEndpoint
+    """,
+    "AFDP": """
+        invoicesExport membershipsExport usersExport
     """,
 }
 
