@@ -214,7 +214,8 @@ async def page(url: str, profile: Path) -> AsyncIterator[Callable[[str], Awaitab
 
             async def run(script: str) -> Any:
                 await wire.send(json.dumps({"id": 1, "method": "Runtime.evaluate", "params": {"expression": script}}))
-                return json.loads(await wire.recv())["result"]["result"].get("value")
+                told = json.loads(await wire.recv()).get("result")  # none where the page went away meanwhile
+                return told["result"].get("value") if told else None
 
             yield run
     finally:
@@ -242,7 +243,7 @@ async def test_the_page_shows_what_happens_and_goes_on_after_a_reload(
 
         await until(shown, lambda text: text is not None and "SNAPSHOT ACTIVE" in text)
         await becomes(Status.SUSPENDED)
-        await until(shown, lambda text: "Status: SUSPENDED" in text)
+        await until(shown, lambda text: text is not None and "Status: SUSPENDED" in text)
         await run("window.stop(); location.href = 'about:blank'; 1")
         await becomes(Status.ACTIVE)
         await run("history.back(); 1")
