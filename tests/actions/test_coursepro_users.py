@@ -356,7 +356,7 @@ async def test_a_change_of_a_person_counts_once_and_only_where_something_changed
     assert changed.fields_ == {"school": "Park Road"}
     assert [(job.kind, job.subject) for job in seen.jobs] == [("courses.push_user", f"courses.push_user:{user.id}")]
     (entry,) = seen.audit
-    assert (entry.before, entry.after) == (None, {"fields": ["email", "school"], "version": 2})
+    assert (entry.before, entry.after) == ({"version": 1}, {"fields": ["email", "school"], "version": 2})
     for path, change in (
         (("fields", "school"), {"fields": {"school": ""}}),
         (("fields", "shoe"), {"fields": {"shoe": "9"}}),
