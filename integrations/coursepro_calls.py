@@ -123,7 +123,7 @@ def _no_key() -> JSONResponse:
 async def _once(name: str, event: ReceivedEvent, request: Request, serve: Served, asked: Call) -> dict[str, Any]:
     if request.headers.get("x-event-id") != event.event_id:
         raise Refusal(Code.INVALID_INPUT, "The header X-Event-Id is the body's event_id.", field=("event_id",))
-    if (path := billing_detail(event.body)) is not None:  # such a call is not even stored (R62)
+    if (path := billing_detail(event.body, numbers=False)) is not None:  # such a call is not even stored (R62)
         raise Refusal(Code.BILLING_DETAILS_REFUSED, field=path)
 
     async def served(body: dict[str, Any]) -> dict[str, Any]:

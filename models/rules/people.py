@@ -134,27 +134,27 @@ def checked_field(name: str, label: str) -> None:
         raise Refusal(Code.BILLING_DETAILS_REFUSED, field=("name",))
 
 
-def billing_detail(given: Any, path: tuple[str, ...] = ()) -> tuple[str, ...] | None:
+def billing_detail(given: Any, path: tuple[str, ...] = (), *, numbers: bool = True) -> tuple[str, ...] | None:
     """Something from outside -> the path of the first bank or card detail in it, or None (R62).
 
-    Told by the name it goes by, by the check digit of a card's number, or by the check digits of an IBAN. The path
-    never holds such a number itself.
+    Told by the name it goes by, by the check digit of a card's number, or by the check digits of an IBAN; by the name
+    alone without `numbers`, where ids are told too and may look like a card's. The path never holds such a number.
     """
     if isinstance(given, Mapping):
         for name, value in given.items():
-            if billing_detail(str(name)) is not None:
+            if numbers and _holds_an_account(str(name)):
                 return path
             if _names_an_account(str(name)):
                 return (*path, str(name))
-            if (found := billing_detail(value, (*path, str(name)))) is not None:
+            if (found := billing_detail(value, (*path, str(name)), numbers=numbers)) is not None:
                 return found
         return None
     if isinstance(given, list | tuple):
-        places = (billing_detail(value, (*path, str(place))) for place, value in enumerate(given))
+        places = (billing_detail(each, (*path, str(place)), numbers=numbers) for place, each in enumerate(given))
         return next((found for found in places if found is not None), None)
     if isinstance(given, bool) or not isinstance(given, str | int):
         return None
-    return path if _holds_an_account(str(given)) else None
+    return path if numbers and _holds_an_account(str(given)) else None
 
 
 def _names_an_account(name: str) -> bool:
