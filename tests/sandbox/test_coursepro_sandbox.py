@@ -261,10 +261,3 @@ def test_carts_attendees_and_reads_go_to_their_paths(sandbox: "Sandbox", receive
     assert receiver.received[0].json["items"] == items
     assert receiver.received[1].json["attendees"] == attendees
     assert {one.headers["authorization"] for one in receiver.received} == {"Bearer k"}
-
-
-def test_where_ids_are_told_only_a_name_tells_a_billing_detail() -> None:
-    told = {"items": [{"pricing_option_id": "4242424242424242"}], "user": {"user_id": "4242-4242-4242-4242"}}
-    assert billing_detail(told) == ("items", "0", "pricing_option_id")
-    assert billing_detail(told, numbers=False) is None
-    assert billing_detail({"user": {"bank": {"account_number": "1"}}}, numbers=False) == ("user", "bank")

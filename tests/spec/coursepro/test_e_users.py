@@ -6,6 +6,7 @@ from uuid import UUID
 import pytest
 
 from models.rules.matching import Evidence, Identity, Known, MatchKind, match, normalised_email, normalised_name
+from models.rules.people import billing_detail
 
 BORN = date(2016, 5, 4)
 ANN = Known(UUID(int=1), Identity("Parent@Example.com", "O'Brien", "Ann", BORN))
@@ -61,3 +62,11 @@ def test_what_addresses_and_names_are_compared_by() -> None:
     assert normalised_email("  First.Last+Swim@Example.COM\n") == "first.last+swim@example.com"
     assert normalised_email("ｆｕｌｌ@example.com") == "full@example.com"
     assert normalised_name("Van der Zoë-Müller Jr.") == "vanderzoemullerjr"
+
+
+def test_where_ids_are_told_only_a_name_tells_a_billing_detail() -> None:
+    """R62: an id may look like the number of a card."""
+    told = {"items": [{"pricing_option_id": "4242424242424242"}], "user": {"user_id": "4242-4242-4242-4242"}}
+    assert billing_detail(told) == ("items", "0", "pricing_option_id")
+    assert billing_detail(told, numbers=False) is None
+    assert billing_detail({"user": {"bank": {"account_number": "1"}}}, numbers=False) == ("user", "bank")
