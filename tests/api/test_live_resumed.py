@@ -171,12 +171,14 @@ async def test_what_becomes_somebody_elses_is_told_to_them_alone(api: Any, bus: 
         name="other", role=Role.MEMBER, acting="test", at=AT, user_id=api.stranger.id
     )
     moving, own = [await membership_of(api.member, kinds) for _ in range(2)]
+    others = await membership_of(api.stranger, kinds)
     start = await bus.cursor()
     async with api.socket("MEMBER") as before, api.socket("OTHER") as after:
         for wire in (before, after):
             await wire.subscribe(EVENTS, after=start)
-        await bus.publish([about(moving, "Mine")])
+        await bus.publish([about(moving, "Mine"), about(others, "Others")])
         assert (await before.hear())["payload"]["data"]["events"]["kind"] == "Mine"
+        assert (await after.hear())["payload"]["data"]["events"]["kind"] == "Others"
         await Membership.filter(id=moving.id).update(user_id=api.stranger.id)
         await bus.publish([about(moving, "Theirs"), about(own, "Own")])
         assert (await before.hear())["payload"]["data"]["events"]["kind"] == "Own"

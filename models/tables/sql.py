@@ -1,0 +1,16 @@
+"""SQL past the ORM, on the connection that is current: inside a transaction, the transaction's."""
+
+from typing import Any
+
+from tortoise.connection import get_connections
+
+
+async def rows(statement: str, *values: Any) -> list[dict[str, Any]]:
+    """Run a statement -> its rows by column; `values` stand for $1, $2 and so on."""
+    found: list[dict[str, Any]] = await get_connections().get("default").execute_query_dict(statement, list(values))
+    return found
+
+
+async def run(statement: str, *values: Any) -> None:
+    """Run a statement for what it does."""
+    await get_connections().get("default").execute_query(statement, list(values))
