@@ -10,18 +10,16 @@ from dataclasses import dataclass
 from typing import Any
 
 import structlog
-from redis.asyncio import ConnectionPool, Redis
-from redis.asyncio.retry import Retry
-from redis.backoff import NoBackoff
+from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
+from integrations.pools import impatient
 from models.ports import Left
 
 PREFIX = "dueflow:purse"
 TAKEN_AHEAD_SECONDS = 0.1  # how much of the rate a process takes beyond what it needs
 GOOD_FOR_SECONDS = 1.0
 ALONE = 0.25  # what a process gives of the rate while it cannot see the others
-REDIS_SECONDS = 0.5
 ASK_REDIS_AGAIN_SECONDS = 5.0
 REMEMBERED_CALLERS = 10_000
 
@@ -60,14 +58,7 @@ class RedisPurse:
     def __init__(self, url: str, burst: int, per_second: int) -> None:
         """REDIS_URL, and the rate of each caller."""
         self.burst, self.per_second = burst, per_second
-        pool: ConnectionPool = ConnectionPool.from_url(
-            url,
-            decode_responses=True,
-            socket_timeout=REDIS_SECONDS,
-            socket_connect_timeout=REDIS_SECONDS,
-            retry=Retry(NoBackoff(), 0),
-        )
-        self._redis: Any = Redis.from_pool(pool)
+        self._redis: Any = Redis.from_pool(impatient(url))
         self._take = self._redis.register_script(_TAKE)
         self._known: OrderedDict[str, _Held] = OrderedDict()
         self._away_until = 0.0

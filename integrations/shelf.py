@@ -3,14 +3,13 @@
 from typing import Any
 
 import structlog
-from redis.asyncio import ConnectionPool, Redis
-from redis.asyncio.retry import Retry
-from redis.backoff import NoBackoff
+from redis.asyncio import Redis
 from redis.exceptions import RedisError
+
+from integrations.pools import impatient
 
 PREFIX = "dueflow:document"
 KEPT_SECONDS = 7 * 86_400
-REDIS_SECONDS = 0.5
 _log = structlog.get_logger(__name__)
 
 
@@ -19,14 +18,7 @@ class RedisShelf:
 
     def __init__(self, url: str) -> None:
         """REDIS_URL."""
-        pool: ConnectionPool = ConnectionPool.from_url(
-            url,
-            decode_responses=True,
-            socket_timeout=REDIS_SECONDS,
-            socket_connect_timeout=REDIS_SECONDS,
-            retry=Retry(NoBackoff(), 0),
-        )
-        self._redis: Any = Redis.from_pool(pool)
+        self._redis: Any = Redis.from_pool(impatient(url))
 
     async def close(self) -> None:
         """Give the connections back."""

@@ -12,14 +12,13 @@ from limits import RateLimitItemPerSecond
 from limits.aio.storage import RedisStorage
 from limits.aio.strategies import SlidingWindowCounterRateLimiter
 from redis.asyncio import ConnectionPool, Redis
-from redis.asyncio.retry import Retry
-from redis.backoff import NoBackoff
+
+from integrations.pools import impatient
 
 FAILURES = 10
 OPEN_SECONDS, LONGEST_OPEN_SECONDS = 5.0, 60.0
 PROBE_SECONDS = 60.0
 CALL_SECONDS = 90.0  # a call that has not ended by then died with its worker
-REDIS_SECONDS = 0.5
 ASK_REDIS_AGAIN_SECONDS = 5.0
 KEPT_SECONDS = 7 * 86_400
 PREFIX = "dueflow:pace"
@@ -83,13 +82,7 @@ class Together:
 
     def __init__(self, url: str) -> None:
         """REDIS_URL."""
-        self._pool: ConnectionPool = ConnectionPool.from_url(
-            url,
-            decode_responses=True,
-            socket_timeout=REDIS_SECONDS,
-            socket_connect_timeout=REDIS_SECONDS,
-            retry=Retry(NoBackoff(), 0),
-        )
+        self._pool: ConnectionPool = impatient(url)
         self._redis: Any = Redis(connection_pool=self._pool)  # its types say each call may be synchronous
         pool: Any = self._pool  # the library's options say less than they take
         storage = RedisStorage("redis://", implementation="redispy", key_prefix=PREFIX, connection_pool=pool)

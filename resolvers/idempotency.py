@@ -8,17 +8,15 @@ them may show a new key's token.
 import hashlib
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
-from typing import Any
-from uuid import UUID
 
 import orjson
 from graphql import GraphQLSchema, OperationDefinitionNode
 from graphql.execution.values import get_directive_values, get_variable_values
-from tortoise.connection import get_connections
 
 from models.actions.unit import once_under
 from models.actions.vault import Vault
 from models.rules.refusals import Code, Refusal
+from models.tables import sql
 from models.tables.row import new_id
 from resolvers.protocol.asked import Asked, bad_request
 from resolvers.protocol.engine import Answer
@@ -72,26 +70,26 @@ async def once(viewer: Viewer, key: str, asked: Asked, vault: Vault, run: Callab
     An answer that says the mutation itself failed is not kept: nothing was written, so its key may be used again.
     """
     caller, row_id = str(viewer.key_id), new_id()
-    if not await _sql(_BEGIN, row_id, caller, key, request_hash(asked)):
+    if not await sql.rows(_BEGIN, row_id, caller, key, request_hash(asked)):
         return await _kept(caller, key, asked, vault)
     marked = once_under.set(row_id)
     try:
         answer = await run()
     except BaseException:
-        await _sql(_FREE, row_id)  # unless the mutation is done: the time limit may strike while its answer is read
+        await sql.rows(_FREE, row_id)  # unless the mutation is done: the time limit may strike while its answer is read
         raise
     finally:
         once_under.reset(marked)
     if answer.undone:
-        await _sql(_FREE, row_id)
+        await sql.rows(_FREE, row_id)
     else:
         sealed = vault.seal({"answer": answer.body.decode()})
-        await _sql(_END, row_id, orjson.dumps(sealed).decode())
+        await sql.rows(_END, row_id, orjson.dumps(sealed).decode())
     return answer
 
 
 async def _kept(caller: str, key: str, asked: Asked, vault: Vault) -> Answer:
-    found = await _sql(_FOUND, caller, key)
+    found = await sql.rows(_FOUND, caller, key)
     if found and found[0]["request_hash"] != request_hash(asked):
         raise _no(Code.IDEMPOTENCY_KEY_MISMATCH)
     if not found or found[0]["answer"] is None:
@@ -104,7 +102,3 @@ async def _kept(caller: str, key: str, asked: Asked, vault: Vault) -> Answer:
 
 def _no(code: Code) -> Rejected:
     return Rejected(409, code.value, Refusal(code).message, spoken=True)
-
-
-async def _sql(statement: str, *values: UUID | str) -> list[dict[str, Any]]:
-    return await get_connections().get("default").execute_query_dict(statement, list(values))

@@ -3,13 +3,12 @@
 from datetime import datetime, timedelta
 from uuid import UUID
 
-from tortoise.connection import get_connections
-
 from models.actions.unit import Unit, unit
 from models.rules.access import token_window
 from models.rules.events import AccessGranted, AccessRevoked
 from models.rules.invoicing import Mark
 from models.rules.refusals import Code, Refusal
+from models.tables import sql
 from models.tables.centre import Centre
 from models.tables.course import AccessToken, Attendance
 from models.tables.membership import Membership
@@ -76,7 +75,7 @@ def _around(centre: Centre) -> tuple[int, int]:
 
 async def session_moved(class_session_id: UUID) -> None:
     """Inside an open unit: a class is at another time or place, and its open tokens follow."""
-    await _sql(f"{_REDATED} AND session.id = $1", class_session_id)
+    await sql.run(f"{_REDATED} AND session.id = $1", class_session_id)
 
 
 async def update_centre(
@@ -101,7 +100,7 @@ async def update_centre(
         centre.minutes_after = before[1] if minutes_after is None else minutes_after
         if _around(centre) != before:
             await centre.save(update_fields=["minutes_before", "minutes_after"])
-            await _sql(f"{_REDATED} AND centre.id = $1 AND session.ends_at > $2", centre.id, at)
+            await sql.run(f"{_REDATED} AND centre.id = $1 AND session.ends_at > $2", centre.id, at)
             work.audit("update_centre", centre, before={"minutes": before}, after={"minutes": _around(centre)})
     return centre
 
@@ -111,7 +110,3 @@ def check_minutes(before: int | None, after: int | None) -> None:
     for minutes, field in ((before, "minutesBefore"), (after, "minutesAfter")):
         if minutes is not None and not 0 <= minutes <= LONGEST_MINUTES:
             raise Refusal(Code.INVALID_INPUT, f"It is from 0 to {LONGEST_MINUTES} minutes.", field=(field,))
-
-
-async def _sql(statement: str, *values: object) -> None:
-    await get_connections().get("default").execute_query(statement, list(values))

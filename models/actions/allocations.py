@@ -8,8 +8,6 @@ from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
-from tortoise.connection import get_connections
-
 from models.actions import claimants, ledger
 from models.actions.claimants import Known, Version
 from models.actions.unit import Unit, plain
@@ -17,6 +15,7 @@ from models.rules import invoicing, spreading
 from models.rules.events import InvoiceReallocated
 from models.rules.explain import Step
 from models.rules.spreading import Ruling
+from models.tables import sql
 from models.tables.invoice import Allocation, AllocationShare, Invoice
 
 
@@ -75,14 +74,11 @@ async def _hold(work: Unit, walked: Iterable[Known]) -> None:
         why = spreading.walked(each.walk, each.covered)
         before, after = {"hold": each.invoice.hold}, {"hold": each.walk.hold}
         work.audit("hold_invoice", each.invoice, before=before, after=after, because=why)
-    await (
-        get_connections()
-        .get("default")
-        .execute_query(
-            "UPDATE invoice SET hold = told.hold, updated_at = now()"
-            " FROM unnest($1::uuid[], $2::text[]) AS told(id, hold) WHERE invoice.id = told.id",
-            [[each.invoice.id for each in changed], [each.walk.hold for each in changed]],
-        )
+    await sql.run(
+        "UPDATE invoice SET hold = told.hold, updated_at = now()"
+        " FROM unnest($1::uuid[], $2::text[]) AS told(id, hold) WHERE invoice.id = told.id",
+        [each.invoice.id for each in changed],
+        [each.walk.hold for each in changed],
     )
 
 

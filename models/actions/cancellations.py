@@ -3,13 +3,13 @@
 from datetime import datetime, timedelta
 from uuid import UUID
 
-from models.actions import bookings, corrections, ledger, waiting
+from models.actions import bookings, corrections, endings, waiting
 from models.actions.returns import PAID, as_kept, give_back, kept, money_given_back, repay
 from models.actions.transaction import repeated
 from models.actions.unit import Unit, unit
 from models.rules import returns
 from models.rules.booking import Session, timetable
-from models.rules.events import BookingChanged, BookingReleased, PaymentUpdated
+from models.rules.events import BookingChanged, BookingReleased
 from models.rules.invoicing import Mark
 from models.rules.refusals import Code, Refusal
 from models.rules.states import BookingStatus, PaymentStatus
@@ -87,11 +87,7 @@ async def _drop_charge(work: Unit, booking: Booking) -> None:
     """Nobody asks for a charge that was not sent yet and would come back whole."""
     payment = await Payment.get_or_none(booking_id=booking.id, status=PaymentStatus.DUE, attempts=0)
     if payment is not None and await money_given_back(booking) - booking.carried >= payment.amount:
-        before, payment.status = payment.status, PaymentStatus.CANCELLED
-        await payment.save(update_fields=["status"])
-        await ledger.moved(work, payment, before)
-        work.audit("drop_charge", payment, after={"status": payment.status})
-        work.emit(PaymentUpdated(payment_id=payment.id, user_id=payment.user_id))
+        await endings.drop(work, payment, verb="drop_charge")
 
 
 @repeated

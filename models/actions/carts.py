@@ -6,25 +6,22 @@ from datetime import date, datetime
 from typing import Any
 from uuid import UUID
 
-from tortoise.connection import get_connections
-
 from models.actions import fees, links, mandates, mappings, memberships, user_fields, users
 from models.actions.catalogue import price_at
 from models.actions.drift import said_of_price
-from models.actions.transaction import repeated
+from models.actions.transaction import alone, repeated
 from models.actions.unit import Unit, unit
 from models.actions.users import linked
 from models.ports import CartPush
 from models.rules.pricing import Frequency
 from models.rules.refusals import Code, Refusal
-from models.rules.states import LinkState, MandateStatus, Provider
+from models.rules.states import MandateStatus, Provider
 from models.tables.coursepro import CourseMapping
 from models.tables.membership import Mandate, Membership
 from models.tables.pricing import PricingOption
-from models.tables.user import ExternalLink, User
+from models.tables.user import User
 
 MOST_ITEMS = 50
-_LOCK = "SELECT pg_advisory_xact_lock(hashtextextended($1, 0))"
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +54,7 @@ async def take_cart(
     """
     async with unit(acting=acting, at=at) as work:
         # two calls about one cart run one after the other: there may be nothing yet to lock
-        await get_connections().get("default").execute_query(_LOCK, [f"cart:{cart_id}"])
+        await alone(f"cart:{cart_id}")
         buyer = await _buyer(user_id, coursepro_id)
         known = await Membership.filter(cart_ref=cart_id).order_by("id")
         if known:
@@ -85,11 +82,7 @@ async def take_cart(
 
 async def _buyer(user_id: UUID | None, coursepro_id: str | None) -> UUID:
     """Who buys: one of ours, by our id or by the other side's; both, where given, mean one person."""
-    known: UUID | None = None
-    if coursepro_id is not None:
-        tied = ExternalLink.filter(provider=Provider.COURSEPRO, kind="user", external_id=coursepro_id)
-        link = await tied.exclude(state=LinkState.UNLINKED).first()
-        known = link.user_id if link else None
+    known = await links.user_of_record(coursepro_id) if coursepro_id is not None else None
     if user_id is not None and await User.exists(id=user_id) and known in (None, user_id):
         return user_id
     if user_id is None and known is not None:

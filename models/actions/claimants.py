@@ -10,11 +10,10 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from tortoise.connection import get_connections
-
 from models.rules.invoicing import Attendance, Claim, Coverage, Mark, Period
 from models.rules.spreading import Claimant, Seat, Walk
 from models.rules.states import InvoiceStatus
+from models.tables import sql
 from models.tables.course import ClassSession
 from models.tables.invoice import Invoice
 from models.tables.membership import Coverage as CoverageRow
@@ -125,7 +124,7 @@ async def around(changed: Mapping[UUID, Collection[datetime]], *, billed: bool) 
     pairs = [(user_id, moment) for user_id, moments in changed.items() for moment in moments]
     if not pairs:
         return set()
-    rows = await _sql(_AROUND, [who for who, _ in pairs], [moment for _, moment in pairs], billed)
+    rows = await sql.rows(_AROUND, [who for who, _ in pairs], [moment for _, moment in pairs], billed)
     return {row["id"] for row in rows}
 
 
@@ -134,7 +133,7 @@ async def locked_beside(invoice_ids: Collection[UUID]) -> list[Invoice]:
     known, invoices = set[UUID](), list[Invoice]()
     while True:
         # looked for again behind the locks: whoever held one may have written a further invoice meanwhile
-        found = {row["id"] for row in await _sql(_BESIDE, list(invoice_ids))}
+        found = {row["id"] for row in await sql.rows(_BESIDE, list(invoice_ids))}
         if found <= known:
             return invoices
         known |= found
@@ -143,7 +142,7 @@ async def locked_beside(invoice_ids: Collection[UUID]) -> list[Invoice]:
 
 async def walks(invoices: Sequence[Invoice]) -> dict[UUID, Known]:
     """Invoices -> each with its walk, by id."""
-    rows = {row["id"]: row for row in await _sql(_WALKS, [invoice.id for invoice in invoices])}
+    rows = {row["id"]: row for row in await sql.rows(_WALKS, [invoice.id for invoice in invoices])}
     kinds = {row["membership_type_id"] for row in rows.values() if row["membership_type_id"]}
     covered: defaultdict[UUID, list[Coverage]] = defaultdict(list)
     for each in await CoverageRow.filter(membership_type_id__in=sorted(kinds)).order_by("id"):
@@ -176,7 +175,7 @@ async def places(claimants: Iterable[Claimant]) -> list[Place]:
         spans[each.who] = Period(min(known.start, each.period.start), max(known.end, each.period.end))
     if not spans:
         return []
-    rows = await _sql(
+    rows = await sql.rows(
         _SEATS, list(spans), [span.start for span in spans.values()], [span.end for span in spans.values()]
     )
     return [_place(row) for row in rows]
@@ -208,10 +207,5 @@ async def current(invoice_ids: Collection[UUID]) -> dict[UUID, Version]:
         row["invoice_id"]: Version(
             row["id"], row["version"], row["amount"], tuple(zip(row["attendances"], row["amounts"], strict=True))
         )
-        for row in await _sql(_CURRENT, list(invoice_ids))
+        for row in await sql.rows(_CURRENT, list(invoice_ids))
     }
-
-
-async def _sql(statement: str, *values: Any) -> list[dict[str, Any]]:
-    rows: list[dict[str, Any]] = await get_connections().get("default").execute_query_dict(statement, list(values))
-    return rows

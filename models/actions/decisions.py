@@ -2,9 +2,8 @@
 
 from uuid import UUID
 
-from tortoise.connection import get_connections
-
 from models.rules.booking import Method
+from models.tables import sql
 from models.tables.audit import AuditEntry
 
 EARLIER = 20
@@ -28,7 +27,7 @@ BELONGING: dict[str, str] = {
 async def about(type_name: str, subject_id: UUID) -> list[AuditEntry]:
     """A thing -> every decision about it and what belongs to it, in the order they were made."""
     belonging = BELONGING.get(type_name)
-    rows = await get_connections().get("default").execute_query_dict(belonging, [subject_id]) if belonging else []
+    rows = await sql.rows(belonging, subject_id) if belonging else []
     ids = [subject_id, *(next(iter(row.values())) for row in rows)]
     return await AuditEntry.filter(subject_id__in=ids).order_by("at", "id")
 

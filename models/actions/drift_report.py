@@ -6,8 +6,6 @@ from datetime import date, datetime
 from typing import Any
 from uuid import UUID
 
-from tortoise.connection import get_connections
-
 from models.actions import corrections, drift
 from models.actions.unit import Unit, unit
 from models.rules.corrections import ShipmentKind
@@ -16,6 +14,7 @@ from models.rules.drifting import repair as repair_of
 from models.rules.events import InvoiceBilledOff
 from models.rules.refusals import Code, Refusal
 from models.rules.states import Provider, ShipmentState
+from models.tables import sql
 from models.tables.coursepro import Drift
 from models.tables.invoice import Invoice, Shipment
 from models.tables.job import Job
@@ -61,12 +60,8 @@ async def report_drift(providers: Sequence[Provider], since: date | None = None,
 async def page(provider: Provider, since: date, after: UUID) -> list[dict[str, Any]]:
     """What is compared next: of the provider its invoices as mirrored, of another system ours as shipped."""
     statement = _MIRRORED if provider is Provider.STRIPE else _SHIPPED
-    rows: list[dict[str, Any]] = (
-        await get_connections()
-        .get("default")
-        .execute_query_dict(statement, [provider.value, datetime.fromisoformat(f"{since}T00:00:00+00:00"), after, PAGE])
-    )
-    return rows
+    begins = datetime.fromisoformat(f"{since}T00:00:00+00:00")
+    return await sql.rows(statement, provider.value, begins, after, PAGE)
 
 
 async def differs(

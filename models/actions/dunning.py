@@ -2,14 +2,12 @@
 
 from datetime import date, datetime
 from uuid import UUID
-from zoneinfo import ZoneInfo
 
 from models.actions import asking, endings, fees, late_money, memberships, owed
 from models.actions.billing_policy import policy
 from models.actions.charges import raise_payment
 from models.actions.transaction import repeated
 from models.actions.unit import Unit, unit
-from models.rules.calendar import day_at
 from models.rules.dunning import next_attempt
 from models.rules.events import PaymentDue
 from models.rules.lifecycle import TERMINAL
@@ -17,7 +15,6 @@ from models.rules.money import Money
 from models.rules.refusals import Code, Refusal
 from models.rules.states import JobState, MandateStatus, PaymentStatus, Provider
 from models.tables.audit import AuditEntry
-from models.tables.centre import Centre
 from models.tables.job import Job
 from models.tables.membership import Mandate, Membership
 from models.tables.payment import Payment
@@ -72,9 +69,7 @@ async def retry_payment(payment_id: UUID, *, acting: str, at: datetime) -> Payme
 async def due(at: datetime, limit: int = 500) -> list[UUID]:
     """Failed payments whose day to be asked for again has come at their centre, so many of each zone."""
     found: list[UUID] = []
-    zones: list[str] = await Centre.all().distinct().order_by("zone").values_list("zone", flat=True)  # type: ignore[assignment]  # flat
-    for zone in zones:
-        today = day_at(at, ZoneInfo(zone))
+    for zone, today in (await fees.today_everywhere(at)).items():
         waiting = Payment.filter(status=PaymentStatus.FAILED, retry_on__lte=today, membership__centre__zone=zone)
         found += await waiting.order_by("retry_on", "id").limit(limit).values_list("id", flat=True)  # type: ignore[arg-type]  # flat
     return found

@@ -98,13 +98,13 @@ async def announced(membership_ids: Collection[UUID]) -> dict[UUID, Cause]:
     return {entry.subject_id: Cause(entry.after["cause"]) for entry in await told}
 
 
-async def drop(work: Unit, payment: Payment) -> None:
+async def drop(work: Unit, payment: Payment, *, verb: str = "drop_fee") -> None:
     """Cancel a locked payment nobody was asked for."""
     before, payment.status = payment.status, PaymentStatus.CANCELLED
     payment.carried_by_id = None
     await payment.save(update_fields=["status", "carried_by_id"])
     await ledger.moved(work, payment, before)
-    work.audit("drop_fee", payment, after={"status": payment.status})
+    work.audit(verb, payment, after={"status": payment.status})
     work.emit(PaymentUpdated(payment_id=payment.id, user_id=payment.user_id))
 
 

@@ -10,11 +10,9 @@ from typing import Any
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
-from tortoise.connection import get_connections
-
 from models.actions import owed
 from models.actions.billing_policy import policy
-from models.actions.fees import ask_fee, asked, has_fee, terms_of, today_of
+from models.actions.fees import ask_fee, asked, has_fee, terms_of, today_everywhere, today_of
 from models.actions.memberships import MOVED, locked
 from models.actions.transaction import repeated
 from models.actions.unit import Unit, unit
@@ -25,6 +23,7 @@ from models.rules.lifecycle import TERMINAL, Status, WhileSuspended
 from models.rules.refusals import Code, Refusal
 from models.rules.states import PaymentStatus
 from models.rules.working_days import working_days_after
+from models.tables import sql
 from models.tables.audit import AuditEntry
 from models.tables.centre import Centre
 from models.tables.membership import Membership, MembershipType
@@ -40,22 +39,22 @@ _DUE = f"""
     SELECT m.id FROM membership m
     JOIN membership_type t ON t.id = m.membership_type_id
     JOIN centre c ON c.id = m.centre_id
-    JOIN unnest($1::text[], $2::date[], $3::date[]) AS z(zone, today, until) ON z.zone = c.zone
+    JOIN unnest($3::text[], $4::date[], $5::date[]) AS z(zone, today, until) ON z.zone = c.zone
     LEFT JOIN mandate d ON d.id = m.mandate_id
-    WHERE m.id > $4 AND m.amount > 0 AND m.next_fee_on <= z.until
+    WHERE m.id > $1 AND m.amount > 0 AND m.next_fee_on <= z.until
     AND m.next_fee_on < coalesce(m.ends_on, 'infinity') AND (
         m.status IN ('ACTIVE', 'FUTURE') AND {_PAYS}
         OR m.status = 'PENDING' AND t.kind <> 'ONGOING' AND {_PAYS}
-        OR m.status = 'SUSPENDED' AND $5::bool AND t.kind = 'ONGOING' AND m.next_fee_on <= z.today)
-    ORDER BY m.id LIMIT $6
+        OR m.status = 'SUSPENDED' AND $6::bool AND t.kind = 'ONGOING' AND m.next_fee_on <= z.today)
+    ORDER BY m.id LIMIT $2
 """  # noqa: S608  words of this file
 # Fee-bearing memberships from before the calendar: monthly ones, and prices to be paid once that nobody was asked for.
 _WITHOUT = """
     SELECT m.id FROM membership m JOIN membership_type t ON t.id = m.membership_type_id
-    WHERE m.id > $1 AND m.amount > 0 AND m.next_fee_on IS NULL AND NOT m.status = ANY ($2::text[])
+    WHERE m.id > $1 AND m.amount > 0 AND m.next_fee_on IS NULL AND NOT m.status = ANY ($3::text[])
     AND (t.kind = 'ONGOING' OR m.fees_from IS NULL
          AND NOT EXISTS (SELECT 1 FROM payment p WHERE p.membership_id = m.id))
-    ORDER BY m.id LIMIT $3
+    ORDER BY m.id LIMIT $2
 """
 
 
@@ -69,12 +68,11 @@ async def raise_fees(*, acting: str, at: datetime, most: int = A_TURN) -> bool:
     done = 0
     for statement, values, act in (
         (_WITHOUT, [[status.value for status in TERMINAL]], _adopt),
-        (_DUE, [], raise_due),
+        (_DUE, [*await _zones(rules, at), rules.while_suspended is WhileSuspended.ACCRUE], raise_due),
     ):
         last: UUID | None = UUID(int=0)
         while last is not None and done < most:
-            given = [last, *values] if statement is _WITHOUT else [*await _zones(rules, at), last, _accrues(rules)]
-            rows = await get_connections().get("default").execute_query_dict(statement, [*given, PAGE])
+            rows = await sql.rows(statement, last, PAGE, *values)
             last = rows[-1]["id"] if len(rows) == PAGE else None
             for row in rows:
                 try:  # only who went on counts, or who cannot would keep the others from their turn
@@ -86,14 +84,10 @@ async def raise_fees(*, acting: str, at: datetime, most: int = A_TURN) -> bool:
     return done >= most
 
 
-def _accrues(rules: Policy) -> bool:
-    return rules.while_suspended is WhileSuspended.ACCRUE
-
-
 async def _zones(rules: Policy, at: datetime) -> list[Any]:
-    zones: list[str] = await Centre.all().distinct().values_list("zone", flat=True)  # type: ignore[assignment]  # flat
-    days = [day_at(at, ZoneInfo(zone)) for zone in zones]
-    return [zones, days, [working_days_after(day, rules.ahead_days) for day in days]]
+    """The zones, the day it is in each, and the day until which a fee is prepared there."""
+    days = await today_everywhere(at)
+    return [list(days), list(days.values()), [working_days_after(day, rules.ahead_days) for day in days.values()]]
 
 
 @repeated

@@ -1,7 +1,7 @@
 """What a membership is asked for: the fee of a period, or the one price that is paid once."""
 
 from collections.abc import Sequence
-from datetime import date
+from datetime import date, datetime
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -40,6 +40,12 @@ async def begun(terms: Terms, amount: int) -> dict[str, Any]:
 async def today_of(membership: Membership, work: Unit) -> date:
     """The day it is at a membership's centre."""
     return day_at(work.at, ZoneInfo((await Centre.get(id=membership.centre_id)).zone))
+
+
+async def today_everywhere(at: datetime) -> dict[str, date]:
+    """Each zone with a centre -> the day it is there."""
+    zones: list[str] = await Centre.all().distinct().order_by("zone").values_list("zone", flat=True)  # type: ignore[assignment]  # flat
+    return {zone: day_at(at, ZoneInfo(zone)) for zone in zones}
 
 
 async def ask_fee(

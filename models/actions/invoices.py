@@ -1,11 +1,12 @@
 """Subscription invoices: mirrored from their provider, and billed off once their period is over (R82-R112)."""
 
 from collections.abc import Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
 from models.actions import allocations, corrections, ledger, money_proof, ownership
+from models.actions.billing_policy import policy
 from models.actions.mirror import read_anew
 from models.actions.subscriptions import mirrored
 from models.actions.transaction import repeated
@@ -19,7 +20,7 @@ from models.rules.refusals import Code, Refusal
 from models.rules.states import InvoiceStatus, Provider
 from models.tables.invoice import Allocation, Invoice, InvoiceItem, Shipment
 from models.tables.membership import Subscription
-from models.tables.setting import BillingPolicy, ProviderSetting
+from models.tables.setting import ProviderSetting
 
 
 @repeated
@@ -138,16 +139,11 @@ async def _locked(invoice_id: UUID) -> Invoice:
     return invoice
 
 
-async def grace() -> timedelta:
-    """The time for late marks between the end of a period and billing off: none, where nobody set one (R89)."""
-    policy = await BillingPolicy.first()
-    return timedelta(hours=policy.grace_hours if policy else 0)
-
-
 async def due_to_bill_off(at: datetime, limit: int = 500) -> list[UUID]:
     """Invoices whose period and grace are over and that nothing holds, oldest first."""
+    over = at - (await policy()).grace
     ids: Any = (
-        await Invoice.filter(billed_off_at__isnull=True, hold__isnull=True, period_end__lte=at - await grace())
+        await Invoice.filter(billed_off_at__isnull=True, hold__isnull=True, period_end__lte=over)
         .order_by("period_end", "id")
         .limit(limit)
         .values_list("id", flat=True)
@@ -171,7 +167,7 @@ async def bill_off(invoice_id: UUID, *, acting: str, at: datetime) -> Invoice:
             billed=invoice.billed_off_at is not None,
             hold=Hold(invoice.hold) if invoice.hold else None,
             period_end=invoice.period_end,
-            grace=await grace(),
+            grace=(await policy()).grace,
             at=at,
         )
         await money_proof.check_invoice(invoice.id)

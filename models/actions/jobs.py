@@ -11,11 +11,10 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from tortoise.connection import get_connections
-
 from models.actions.unit import Lease, Unit, unit
 from models.rules.refusals import Code, Refusal
 from models.rules.states import JobState
+from models.tables import sql
 from models.tables.job import Job
 
 LEASE_SECONDS = 30
@@ -58,13 +57,9 @@ class Held:
         return Lease(self.id, self.token)
 
 
-async def _sql(statement: str, *values: Any) -> list[dict[str, Any]]:
-    return await get_connections().get("default").execute_query_dict(statement, list(values))
-
-
 async def claim(job_id: UUID, lease_seconds: float = LEASE_SECONDS) -> Held | None:
     """Take a due job, or None where it is finished, not due, held, or behind an earlier one of its subject."""
-    rows = await _sql(
+    rows = await sql.rows(
         # a worker that was lost with the job is counted from the first one lost in a row
         "WITH taken AS (UPDATE job SET state = 'LEASED', token = token + 1, attempts = CASE WHEN state = 'LEASED'"
         f" AND error_code IS DISTINCT FROM '{LOST}' THEN 2 ELSE attempts + 1 END,"
@@ -94,7 +89,7 @@ async def claim(job_id: UUID, lease_seconds: float = LEASE_SECONDS) -> Held | No
 
 async def heartbeat(held: Lease, lease_seconds: float = LEASE_SECONDS) -> bool:
     """Extend the lease; False where it was lost."""
-    rows = await _sql(
+    rows = await sql.rows(
         "WITH kept AS (UPDATE job SET lease_until = now() + make_interval(secs => $3)"
         " WHERE id = $1 AND token = $2 AND state = 'LEASED' RETURNING 1) SELECT * FROM kept",
         held.job_id,
@@ -106,7 +101,7 @@ async def heartbeat(held: Lease, lease_seconds: float = LEASE_SECONDS) -> bool:
 
 async def progress(held: Lease, done: int, total: int | None) -> None:
     """Show how far a long job has come."""
-    await _sql(
+    await sql.rows(
         "WITH shown AS (UPDATE job SET done_count = $3, total_count = $4 WHERE id = $1 AND token = $2 RETURNING 1)"
         " SELECT * FROM shown",
         held.job_id,
@@ -118,7 +113,7 @@ async def progress(held: Lease, done: int, total: int | None) -> None:
 
 async def answer(held: Lease, url: str) -> None:
     """Keep the address a job was run to get."""
-    await _sql(
+    await sql.rows(
         "WITH kept AS (UPDATE job SET result_url = $3 WHERE id = $1 AND token = $2 RETURNING 1) SELECT * FROM kept",
         held.job_id,
         held.token,
@@ -128,7 +123,7 @@ async def answer(held: Lease, url: str) -> None:
 
 async def remember(held: Held, payload: dict[str, Any]) -> Held:
     """Change what a recurring job knows, unless somebody else changed it meanwhile -> the hold that knows it."""
-    await _sql(
+    await sql.rows(
         "WITH kept AS (UPDATE job SET payload = $3::jsonb WHERE id = $1 AND token = $2"
         f" AND payload - '{AWAY_SINCE}' = $4::jsonb"
         " RETURNING 1) SELECT * FROM kept",
@@ -142,7 +137,7 @@ async def remember(held: Held, payload: dict[str, Any]) -> Held:
 
 async def finish(held: Lease, *, again_in: float | None = None) -> list[tuple[UUID, int]]:
     """Mark the job done, or due `again_in` seconds where it recurs -> the next job of its subject, to ring for."""
-    rows = await _sql(
+    rows = await sql.rows(
         "WITH ended AS (UPDATE job SET state = CASE WHEN $3::float8 IS NULL THEN 'DONE' ELSE 'READY' END,"
         " run_at = CASE WHEN $3::float8 IS NULL THEN run_at ELSE now() + make_interval(secs => $3) END,"
         " attempts = CASE WHEN $3::float8 IS NULL THEN attempts ELSE 0 END, wake_at = NULL,"
@@ -178,7 +173,7 @@ async def put_back(
     `away` notes since when somebody is; False that nobody is any more, None leaves it as it was noted.
     """
     since = f"CASE WHEN $7 THEN jsonb_build_object('{AWAY_SINCE}', now()) || payload ELSE payload - '{AWAY_SINCE}' END"
-    await _sql(
+    await sql.rows(
         "WITH back AS (UPDATE job SET state = 'READY', lease_until = NULL, wake_at = NULL, error = $3, error_code = $4,"
         " run_at = now() + make_interval(secs => $5), attempts = attempts - $6, updated_at = now(),"
         f" payload = CASE WHEN $7::bool IS NULL THEN payload ELSE {since} END"
@@ -195,7 +190,7 @@ async def put_back(
 
 async def bury(held: Lease, *, error: str, code: str) -> bool:
     """Give up: the row stays, visible, until a person retries it; False where the lease was lost."""
-    rows = await _sql(
+    rows = await sql.rows(
         "WITH buried AS (UPDATE job SET state = 'DEAD', lease_until = NULL, finished_at = now(), error = $3,"
         " error_code = $4, updated_at = now() WHERE id = $1 AND token = $2 AND state = 'LEASED' RETURNING 1)"
         " SELECT * FROM buried",
@@ -209,7 +204,7 @@ async def bury(held: Lease, *, error: str, code: str) -> bool:
 
 async def sweep(limit: int = 200) -> list[tuple[UUID, int]]:
     """Find due rows nobody was woken for lately -> (id, fresh wake number) pairs, each given to one sweeper only."""
-    rows = await _sql(
+    rows = await sql.rows(
         f"WITH woken AS (UPDATE job SET wake = wake + 1, wake_at = now() + make_interval(secs => {WAKE_AGAIN_SECONDS})"
         f" WHERE id IN (SELECT id FROM job WHERE {_DUE} AND (wake_at IS NULL OR wake_at < now())"
         f" AND {_FIRST_OF_SUBJECT} ORDER BY run_at NULLS FIRST, id LIMIT {int(limit)} FOR UPDATE SKIP LOCKED)"
@@ -226,7 +221,7 @@ async def ensure_recurring(kinds: dict[str, float]) -> None:
 
 async def hurry(kinds: Collection[str]) -> None:
     """Have recurring jobs run now, those that did not in the last minute: a worker has just started."""
-    await _sql(
+    await sql.rows(
         "WITH hurried AS (UPDATE job SET run_at = NULL WHERE key = ANY($1::text[]) AND state = 'READY'"
         " AND (finished_at IS NULL OR finished_at < now() - interval '1 minute') RETURNING 1) SELECT * FROM hurried",
         list(kinds),

@@ -6,10 +6,7 @@ do not know yet is written down as it stands: nothing is moved that never began.
 
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
-from typing import Any
 from uuid import UUID
-
-from tortoise.connection import get_connections
 
 from models.actions import positions
 from models.actions.unit import Unit, unit
@@ -27,6 +24,7 @@ from models.rules.ledger import (
     with_purpose,
 )
 from models.rules.states import PaymentStatus, RefundStatus
+from models.tables import sql
 from models.tables.invoice import Invoice
 from models.tables.ledger import LedgerEntry
 from models.tables.payment import Payment, Refund
@@ -93,9 +91,9 @@ async def refund_moved(work: Unit, payment: Payment, made: Refund, before: Refun
 
 
 async def _move(work: Unit, payment: Payment, moves: Sequence[Moved], *, refund: Refund | None = None) -> None:
-    (stands,) = await _sql(_PAYMENT, payment.id)
+    (stands,) = await sql.rows(_PAYMENT, payment.id)
     if not stands["number"]:
-        await _do(_OPEN_PAYMENTS, [payment.id], work.at)
+        await sql.run(_OPEN_PAYMENTS, [payment.id], work.at)
         return
     moves = with_purpose(moves, stands["allocated"], stands["wanted"])
     await _post(work, payment, moves, stands["number"], refund_id=refund.id if refund else None)
@@ -112,7 +110,9 @@ async def fees_taken(fact: FeesTaken, *, acting: str, at: datetime) -> None:
         kept = dict(fact.fees)
         known = Payment.filter(provider=fact.provider, reference__in=list(kept), currency=fact.currency)
         found = await known.select_for_update().order_by("id")
-        await _do(_OPEN_PAYMENTS, [payment.id for payment in found], at)  # a fee must not be the first that is known
+        await sql.run(
+            _OPEN_PAYMENTS, [payment.id for payment in found], at
+        )  # a fee must not be the first that is known
         rows = []
         for payment in found:
             amount = kept[payment.reference or ""]
@@ -139,7 +139,7 @@ async def invoices_spread(work: Unit, invoice_ids: Iterable[UUID]) -> None:
 
 async def _spread(work: Unit, told: Mapping[UUID, Mirrored | None]) -> None:
     rows = []
-    for row in await _sql(_INVOICES, list(told)):
+    for row in await sql.rows(_INVOICES, list(told)):
         has = Mirrored(row["came"] or 0, row["refunded"] or 0, row["credit"] or 0)
         now = told[row["id"]] or has
         # what went back after it was billed off is freed, though the version that was billed off stays
@@ -206,21 +206,13 @@ ORDER BY o.id LIMIT $3 FOR UPDATE
 
 async def open_books(*, acting: str, at: datetime, page: int = PAGE) -> None:
     """Write down how payments and invoices of an earlier version stand, once, page by page."""
-    since = (await _sql(_SINCE))[0]["since"]
+    since = (await sql.rows(_SINCE))[0]["since"]
     for table, statement in (("payment", _OPEN_PAYMENTS), ("invoice", _OPEN_INVOICES)):
         last: UUID | None = UUID(int=0)
         while last is not None:
             async with unit(acting=acting, at=at):
-                found = await _sql(_UNKNOWN.format(table=table), since, last, page)
+                found = await sql.rows(_UNKNOWN.format(table=table), since, last, page)
                 ids = [row["id"] for row in found]  # held, so that none of them moves meanwhile
                 if ids:
-                    await _do(statement, ids, at)
+                    await sql.run(statement, ids, at)
             last = ids[-1] if ids else None
-
-
-async def _sql(statement: str, *values: Any) -> list[dict[str, Any]]:
-    return await get_connections().get("default").execute_query_dict(statement, list(values))
-
-
-async def _do(statement: str, *values: Any) -> None:
-    await get_connections().get("default").execute_query(statement, list(values))

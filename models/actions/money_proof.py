@@ -1,20 +1,19 @@
 """Whether the books say what the rows say, by one statement a check; what breaks is not shipped."""
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from tortoise.connection import get_connections
-
 from models.actions import ledger, positions
-from models.actions.positions import ALL, INVOICE, PAYMENT, USER, Scope
+from models.actions.positions import ALL, INVOICE, INVOICES, PAYMENT, USER, Scope
 from models.actions.unit import Unit, unit
 from models.rules.ledger import MOVEMENTS
 from models.rules.proof import Books, Break, Check, Proof, told
 from models.rules.refusals import Code, Refusal
 from models.rules.states import Provider, ReviewKind, ReviewState
+from models.tables import sql
 from models.tables.coursepro import ReviewItem
 
 MOST = 1000  # breaks that are told at once: who has more reads the first ones
@@ -100,13 +99,16 @@ async def prove(about: tuple[str, UUID] | None = None) -> Proof:
             fees=row["fees"],
             receivable=row["receivable"],
         )
-        for row in await _sql(totals, of)
+        for row in await sql.rows(totals, *of)
     )
     checks = {PAYMENT: (_payments, _entries), INVOICE: (_invoices, _entries)}.get(
         scope, (_payments, _invoices, _entries)
     )
-    found = [_break(row) for check in checks for row in await _sql(check(scope), of)]
-    return Proof(sums, tuple(found))
+    return Proof(sums, tuple(await _breaks(checks, scope, *of)))
+
+
+async def _breaks(checks: Iterable[Callable[[Scope], str]], scope: Scope, *of: Any) -> list[Break]:
+    return [_break(row) for check in checks for row in await sql.rows(check(scope), *of)]
 
 
 def _break(row: dict[str, Any]) -> Break:
@@ -123,9 +125,9 @@ def _break(row: dict[str, Any]) -> Break:
     )
 
 
-async def holds(invoice_id: UUID) -> bool:
-    """Whether the money of an invoice adds up."""
-    return not (await prove(("Invoice", invoice_id))).breaks
+async def unsound(invoice_ids: Iterable[UUID]) -> set[UUID]:
+    """Those of some invoices whose money does not add up."""
+    return {each.subject_id for each in await _breaks((_invoices, _entries), INVOICES, list(invoice_ids))}
 
 
 async def check_invoice(invoice_id: UUID) -> None:
@@ -180,8 +182,3 @@ async def _healed(work: Unit, asked: ReviewItem) -> None:
     asked.state, asked.answer = ReviewState.DROPPED, "the books agree again"
     await asked.save(update_fields=["state", "answer"])
     work.audit("money_heals", asked, before={"state": ReviewState.OPEN}, after={"state": asked.state})
-
-
-async def _sql(statement: str, values: list[Any]) -> list[dict[str, Any]]:
-    rows: list[dict[str, Any]] = await get_connections().get("default").execute_query_dict(statement, values)
-    return rows

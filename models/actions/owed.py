@@ -6,7 +6,6 @@ A membership that took over from another when its course was moved answers for a
 from collections.abc import Collection
 from uuid import UUID
 
-from tortoise.connection import get_connections
 from tortoise.expressions import Q
 from tortoise.queryset import QuerySet
 
@@ -15,6 +14,7 @@ from models.actions.unit import Unit
 from models.rules.arrears import MISSED
 from models.rules.events import PaymentUpdated
 from models.rules.states import PaymentStatus
+from models.tables import sql
 from models.tables.membership import Membership
 from models.tables.payment import Payment
 
@@ -42,7 +42,7 @@ _OWES = """
 
 async def line_of(membership_id: UUID) -> list[UUID]:
     """A membership and those it took over from."""
-    rows = await get_connections().get("default").execute_query_dict(_LINE, [membership_id])
+    rows = await sql.rows(_LINE, membership_id)
     return [row["id"] for row in rows]
 
 
@@ -55,7 +55,7 @@ async def heir_id(membership_id: UUID) -> UUID:
 async def owes(membership: Membership) -> bool:
     """Whether anything that was missed is not paid yet: also what is asked for again, by itself or by another."""
     line = await line_of(membership.id)
-    return bool(await get_connections().get("default").execute_query_dict(_OWES, [line]))
+    return bool(await sql.rows(_OWES, line))
 
 
 def deferred(line: Collection[UUID]) -> QuerySet[Payment]:

@@ -8,7 +8,6 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from uuid import UUID
 
-from tortoise.connection import get_connections
 from tortoise.functions import Sum
 
 from models.actions.transaction import repeated
@@ -16,6 +15,7 @@ from models.actions.unit import Unit, unit
 from models.rules.lifecycle import TERMINAL
 from models.rules.refusals import Code, Refusal
 from models.rules.states import PaymentStatus
+from models.tables import sql
 from models.tables.course import Course
 from models.tables.membership import ClassType, Coverage, Membership, MembershipType
 from models.tables.package import CreditEntry, Package, PackageOffer
@@ -234,13 +234,12 @@ async def expire(*, acting: str, at: datetime, page: int = PAGE) -> int:
 @repeated
 async def _expire_page(after: UUID, page: int, acting: str, at: datetime) -> tuple[UUID | None, int]:
     async with unit(acting=acting, at=at) as work:
-        sql = get_connections().get("default").execute_query_dict
         known = [at, list(RECEIVED), list(TERMINAL)]
-        found = [row["id"] for row in await sql(_TO_EMPTY, [*known, after, page])]
+        found = [row["id"] for row in await sql.rows(_TO_EMPTY, *known, after, page)]
         if not found:
             return None, 0
         packages = await Package.filter(id__in=found).select_for_update().order_by("id")
         # asked anew under the lock: money may have come back while it was waited for
-        why = {row["id"]: Reason(row["reason"]) for row in await sql(_WHY, [*known, found])}
+        why = {row["id"]: Reason(row["reason"]) for row in await sql.rows(_WHY, *known, found)}
         taken = await _take_back(work, [package for package in packages if package.id in why], why)
     return found[-1], taken

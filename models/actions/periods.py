@@ -5,13 +5,12 @@ from datetime import datetime
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
-from tortoise.connection import get_connections
-
 from models.actions import packages
 from models.actions.transaction import repeated
 from models.actions.unit import Unit, unit
 from models.rules.calendar import Days, day_at, midnight, period_on
 from models.rules.lifecycle import STANDING
+from models.tables import sql
 from models.tables.membership import Membership
 from models.tables.package import Package
 from models.tables.row import new_id
@@ -42,7 +41,7 @@ async def grant_period(*, acting: str, at: datetime, page: int = packages.PAGE) 
 @repeated
 async def _grant_page(after: UUID, page: int, acting: str, at: datetime) -> tuple[UUID | None, int]:
     async with unit(acting=acting, at=at) as work:
-        rows = await get_connections().get("default").execute_query_dict(_LACKING, [at, list(ENTERS), after, page])
+        rows = await sql.rows(_LACKING, at, list(ENTERS), after, page)
         if not rows:
             return None, 0
         found = [row["id"] for row in rows]

@@ -8,11 +8,10 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID, uuid4
 
-from tortoise.connection import get_connections
-
 from models.actions.catalogue import price_at
 from models.actions.unit import unit
 from models.rules.states import Probe
+from models.tables import sql
 from models.tables.coursepro import ProbeRun
 from models.tables.job import Job
 from models.tables.user import UserField
@@ -66,7 +65,7 @@ class Order:
 
 async def order_there(at: datetime) -> Order | None:
     """Somebody new and the course mapped last, to start on this day; None where no course is mapped to a price."""
-    rows = await _sql(_MAPPED)
+    rows = await sql.rows(_MAPPED)
     if not rows:
         return None
     asked = {field.name: "probe" for field in await UserField.filter(required=True)}
@@ -78,7 +77,7 @@ async def order_there(at: datetime) -> Order | None:
 
 async def look(probe: Probe) -> tuple[bool, Evidence]:
     """Which trial -> whether it went well, and the ids that prove it, or what to do where nothing does."""
-    rows = await _sql(_BOUGHT_THERE if probe is Probe.BORN_THERE else _BOUGHT_HERE)
+    rows = await sql.rows(_BOUGHT_THERE if probe is Probe.BORN_THERE else _BOUGHT_HERE)
     if not rows:
         return False, {"to do": NOTHING_YET[probe]}
     (found,) = rows
@@ -106,7 +105,3 @@ async def record(
 def _plain(evidence: Evidence) -> Evidence:
     """Ids and instants as text; amounts stay numbers, of minor units."""
     return {name: value if value is None or isinstance(value, int) else str(value) for name, value in evidence.items()}
-
-
-async def _sql(statement: str) -> list[dict[str, Any]]:
-    return await get_connections().get("default").execute_query_dict(statement)

@@ -4,13 +4,12 @@ from datetime import datetime
 from itertools import groupby
 from typing import Any
 
-from tortoise.connection import get_connections
-
 from models.actions.coursepro_setup import missing_of
 from models.actions.settings import USER_SYNC
 from models.rules.pricing import Frequency, MembershipKind, OptionType
 from models.rules.readiness import Found, Item, Mapped, Run, Sold, checklist
 from models.rules.states import KeyPurpose, Probe, Provider
+from models.tables import sql
 from models.tables.coursepro import ProbeRun
 from models.tables.setting import ApiKey, ProviderSetting
 
@@ -36,7 +35,7 @@ async def readiness(at: datetime) -> tuple[Item, ...]:
     entered = {**settings, **dict.fromkeys(row.hints if row else (), "a secret")}
     found = Found(
         sold=await _sold(),
-        mapped=Mapped(**(await _sql(_MAPPED))[0]),
+        mapped=Mapped(**(await sql.rows(_MAPPED))[0]),
         missing=missing_of(entered),
         enabled=row is not None and row.enabled,
         user_sync=bool(settings.get(USER_SYNC)),
@@ -48,7 +47,9 @@ async def readiness(at: datetime) -> tuple[Item, ...]:
 
 async def _sold() -> list[Sold]:
     kinds = []
-    for (_, name, kind), prices in groupby(await _sql(_SOLD), key=lambda row: (row["id"], row["name"], row["kind"])):
+    for (_, name, kind), prices in groupby(
+        await sql.rows(_SOLD), key=lambda row: (row["id"], row["name"], row["kind"])
+    ):
         options = [
             (OptionType(price["option_type"]), Frequency(price["frequency"]))
             for price in prices
@@ -67,7 +68,3 @@ async def _runs() -> dict[Probe, Run]:
     """The last of each: a run has the id of its job, and later jobs have later ids."""
     last: list[ProbeRun] = await ProbeRun.raw("SELECT DISTINCT ON (probe) * FROM probe_run ORDER BY probe, id DESC")
     return {run.probe: Run(run.passed, run.at, run.evidence) for run in last}
-
-
-async def _sql(statement: str) -> list[dict[str, Any]]:
-    return await get_connections().get("default").execute_query_dict(statement)

@@ -3,10 +3,9 @@
 from dataclasses import dataclass
 from datetime import date
 from enum import StrEnum
-from typing import Any
 from uuid import UUID
 
-from tortoise.connection import get_connections
+from models.tables import sql
 
 
 class By(StrEnum):
@@ -61,7 +60,4 @@ async def revenue(by: By, *, since: date, until: date, centre_id: UUID | None = 
     """
     key, name = _KEYS[by]
     statement = _REPORT.format(id=key, name=name)
-    rows: list[dict[str, Any]] = (
-        await get_connections().get("default").execute_query_dict(statement, [since, until, centre_id])
-    )
-    return [Line(**row) for row in rows]
+    return [Line(**row) for row in await sql.rows(statement, since, until, centre_id)]

@@ -51,11 +51,9 @@ async def begin_others(system: Provider, limit: int, *, acting: str, at: datetim
     """
     async with unit(acting=acting, at=at):
         waiting = Shipment.filter(system=system, state=ShipmentState.PENDING, correction_id__isnull=True)
-        rows = [
-            row
-            for row in await waiting.select_for_update(skip_locked=True).order_by("id").limit(limit)
-            if await money_proof.holds(row.invoice_id)
-        ]
+        free = await waiting.select_for_update(skip_locked=True).order_by("id").limit(limit)
+        unsound = await money_proof.unsound(row.invoice_id for row in free)
+        rows = [row for row in free if row.invoice_id not in unsound]
         await Shipment.filter(id__in=[row.id for row in rows]).update(state=ShipmentState.SENDING)
         found = {row.invoice_id: await _outgoing(row, ()) for row in rows}
         return {invoice_id: each for invoice_id, each in found.items() if isinstance(each, OutgoingInvoice)}

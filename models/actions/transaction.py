@@ -17,6 +17,8 @@ from tortoise.backends.base.client import TransactionContextPooled
 from tortoise.connection import get_connections
 from tortoise.exceptions import OperationalError
 
+from models.tables import sql
+
 ACQUIRE_SECONDS = 5
 RELEASE_SECONDS = 5
 P = ParamSpec("P")
@@ -71,8 +73,7 @@ async def transaction() -> AsyncIterator[AsyncpgDBClient]:
 
 async def alone(name: str) -> None:
     """Hold a name until the transaction ends: whoever asks for the same one meanwhile waits."""
-    connection = get_connections().get("default")
-    await connection.execute_query("SELECT pg_advisory_xact_lock(hashtextextended($1, 0))", [name])
+    await sql.run("SELECT pg_advisory_xact_lock(hashtextextended($1, 0))", name)
 
 
 def lost_race(error: Exception) -> bool:

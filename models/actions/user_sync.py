@@ -7,7 +7,6 @@ from typing import Any
 from uuid import UUID
 
 import orjson
-from tortoise.connection import get_connections
 
 from models.actions import jobs, user_fields, users
 from models.actions.unit import unit
@@ -15,6 +14,7 @@ from models.ports import UserPush
 from models.rules.people import COURSE_RECORD, TOLD, differing
 from models.rules.refusals import Code, Refusal
 from models.rules.states import JobState, LinkState, Provider
+from models.tables import sql
 from models.tables.coursepro import UserSync
 from models.tables.job import Job
 from models.tables.setting import ProviderSetting
@@ -118,7 +118,7 @@ async def _sync_all(key: str | None, *, acting: str, at: datetime) -> Job:
 
 async def dirty(after: UUID | None = None) -> list[UUID]:
     """The next users behind `after` the course system has still to be told something of."""
-    rows = await _sql(
+    rows = await sql.rows(
         f"SELECT u.id FROM user_account u WHERE {_over_u(LINKED_SQL)} AND {_over_u(DIRTY_SQL)}"  # noqa: S608  ours
         " AND ($1::uuid IS NULL OR u.id > $1) ORDER BY u.id LIMIT $2",
         after,
@@ -129,7 +129,7 @@ async def dirty(after: UUID | None = None) -> list[UUID]:
 
 async def dirty_count() -> int:
     """How many users the course system has still to be told something of."""
-    rows = await _sql(
+    rows = await sql.rows(
         f"SELECT count(*) AS n FROM user_account u WHERE {_over_u(LINKED_SQL)} AND {_over_u(DIRTY_SQL)}"  # noqa: S608
     )
     return int(rows[0]["n"])
@@ -137,11 +137,6 @@ async def dirty_count() -> int:
 
 def _over_u(condition: str) -> str:
     return condition.replace("{row}", "u")
-
-
-async def _sql(statement: str, *values: Any) -> list[dict[str, Any]]:
-    rows: list[dict[str, Any]] = await get_connections().get("default").execute_query_dict(statement, list(values))
-    return rows
 
 
 async def done_so_far(held: jobs.Held) -> int:

@@ -11,8 +11,6 @@ from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from tortoise.connection import get_connections
-
 from models.actions.callers import caller_of
 from models.actions.transaction import alone
 from models.actions.unit import PUBLISH, Unit, unit
@@ -20,6 +18,7 @@ from models.actions.webhook_endpoints import owned
 from models.ports import PartnerReads
 from models.rules.partners import SUBJECT, TEST, DeliveryState, WebhookTopic, failed_too_long
 from models.rules.refusals import Code, Refusal
+from models.tables import sql
 from models.tables.partner import WebhookEndpoint, WebhookMessage
 from models.tables.row import new_id
 
@@ -71,9 +70,8 @@ async def fan_out(job_id: UUID, events: Sequence[Mapping[str, Any]], *, reads: R
 
 
 async def _earlier(job_id: UUID, about: set[str]) -> list[Mapping[str, Any]]:
-    connection = get_connections().get("default")
     patterns = [f"%{subject.partition(':')[2]}%" for subject in about]
-    rows = await connection.execute_query_dict(_UNTOLD, [PUBLISH, job_id, patterns])
+    rows = await sql.rows(_UNTOLD, PUBLISH, job_id, patterns)
     told = [event for row in rows for event in json.loads(row["events"])]
     return [event for event in told if _subject(event) in about]
 

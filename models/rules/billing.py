@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 
 from models.rules.dunning import RETRY_AFTER, SuspendOn
 from models.rules.fees import FirstPeriod
@@ -27,6 +28,11 @@ class Policy:
     billing_day: int | None = None
     first_period: FirstPeriod = FirstPeriod.FULL
     grace_hours: int = 0
+
+    @property
+    def grace(self) -> timedelta:
+        """The time for late marks between the end of a period and billing off (R89)."""
+        return timedelta(hours=self.grace_hours)
 
 
 def check(policy: Policy) -> None:

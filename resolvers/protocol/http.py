@@ -5,8 +5,9 @@ Follows the GraphQL-over-HTTP draft: `application/graphql-response+json` speaks 
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable
+from collections.abc import AsyncGenerator, Iterable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 from urllib.parse import parse_qs
 from uuid import uuid4
@@ -29,7 +30,6 @@ from resolvers.protocol.origins import Origins
 from resolvers.protocol.paying import headers as of_points
 from resolvers.protocol.paying import with_cost
 from resolvers.protocol.sse import send_events
-from resolvers.viewer import Viewer
 
 COST = b"graphql-cost"  # the header of who wants to be told the price
 DRAINED_BYTES = 64 << 20
@@ -190,14 +190,11 @@ class GraphQLOverHTTP:
         if EVENTS not in call.media:
             words = f"A subscription needs `Accept: {EVENTS}` or a WebSocket."
             raise Rejected(406, "NOT_ACCEPTABLE", words)
-        context.present = self._present(call)
+        context.present = partial(self._door.viewer, call.header(b"authorization"))
         context.resume_after = call.header(b"last-event-id")
         answers = self._engine.stream(prepared, request, context)
         ended = self._door.ended(call.header(b"authorization"), context.viewer)
         await send_events(call.send, answers, context, ended, call.receive, call.beside)
-
-    def _present(self, call: Call) -> Callable[[], Awaitable[Viewer | None]]:
-        return lambda: self._door.viewer(call.header(b"authorization"))
 
 
 async def _single(answer: Answer) -> AsyncGenerator[Answer, None]:

@@ -354,6 +354,7 @@ async def test_a_tampered_invoice_is_found_stopped_repaired_and_shipped() -> Non
         "50.00 ≠ 45.00 + 0.00 + 0.00 + 0.00 GBP: 50.00 is allocated in the books, 45.00"
     )
     assert await ship(sound) is not None, "another one is not stopped by it"
+    assert await money_proof.unsound([invoice.id, sound.id]) == {invoice.id}
 
     for _ in range(2):
         found = await money_proof.prove_books(acting=BY, at=END)

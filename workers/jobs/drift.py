@@ -7,9 +7,8 @@ from uuid import UUID
 
 from models.actions import drift_report, invoices, jobs
 from models.actions.drift_report import FIRST
-from models.ports import ReceivedEvent
 from models.rules.drifting import Differs, mirrored_differs, shipped_differs
-from models.rules.facts import InvoiceSeen
+from models.rules.facts import InvoiceSeen, Mirrored
 from models.rules.money import Money
 from models.rules.states import Provider
 from models.tables.invoice import Invoice
@@ -72,5 +71,5 @@ async def _mirrored(work: Work, row: Row) -> list[Differs]:
 async def _seen(work: Work, external_id: str) -> InvoiceSeen | None:
     """An invoice as the card provider has it, read as its webhooks have it read."""
     source = await work.providers.webhooks(Provider.STRIPE)
-    asked = ReceivedEvent(f"read:{external_id}", "invoice.updated", external_id, {"created": int(work.now.timestamp())})
-    return next((fact for fact in await source.facts(asked) if isinstance(fact, InvoiceSeen)), None)
+    found = await source.read(Mirrored.INVOICE, external_id)
+    return next((fact for fact in found if isinstance(fact, InvoiceSeen)), None)
