@@ -384,7 +384,10 @@ class ShippedItem:
 
 @dataclass(frozen=True, slots=True)
 class OutgoingInvoice:
-    """An invoice to create elsewhere; `reference` is ours, deterministic, and stands in what is sent."""
+    """An invoice to create elsewhere; `reference` is ours, deterministic, and stands in what is sent.
+
+    `known_as` are ids the customer had there before: a try whose answer was lost may have gone to one of them.
+    """
 
     reference: str
     customer_ref: str | None
@@ -394,6 +397,7 @@ class OutgoingInvoice:
     issued_on: date
     items: tuple[ShippedItem, ...]
     location_ref: str | None = None
+    known_as: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

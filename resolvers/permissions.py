@@ -36,10 +36,9 @@ def _owner(table: str, key: str, then: str = "up.user_id = {viewer}") -> str:
     return f"EXISTS (SELECT 1 FROM {table} up WHERE up.id = {{row}}.{key} AND {then})"  # noqa: S608  words of this file
 
 
-# an invoice is of who attends; who pays for another sees it too
-_PAYS = "EXISTS (SELECT 1 FROM subscription s WHERE s.id = {invoice}.subscription_id AND s.user_id = {viewer})"
-_OWN_OR_PAID = f"({OWN} OR {_PAYS.replace('{invoice}', '{row}')})"
-_HIS = f"(up.user_id = {{viewer}} OR {_PAYS.replace('{invoice}', 'up')})"
+# an invoice is its payer's; whose classes it pays for sees it too
+_PAID_OR_ATTENDED = f"({OWN} OR {{row}}.attendee_id = {{viewer}})"
+_HIS = _PAID_OR_ATTENDED.replace("{row}", "up")
 _OWN_INVOICE = _owner("invoice", "invoice_id", _HIS)
 _OWN_SHARE = (
     "EXISTS (SELECT 1 FROM allocation al JOIN invoice up ON up.id = al.invoice_id"  # noqa: S608  words of this file
@@ -95,7 +94,7 @@ ROWS: Mapping[str, Rules] = {
     "Payment": _MONEY,
     "Refund": _MONEY,
     "CardSubscription": _MONEY,
-    "Invoice": _rules(_OWN_OR_PAID, ALL, ALL, NONE, ALL),
+    "Invoice": _rules(_PAID_OR_ATTENDED, ALL, ALL, NONE, ALL),
     "InvoiceItem": _BOOKS,
     "Allocation": _BOOKS,
     "AllocationShare": _rules(_OWN_SHARE, ALL, ALL, NONE, ALL),

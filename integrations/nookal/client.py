@@ -44,11 +44,11 @@ class Nookal(Diary):
 
     async def find_invoice(self, invoice: OutgoingInvoice) -> str | None:
         """The id of the patient's standing invoice with our reference in its notes. Raises Refused, Unavailable."""
-        patient = _patient(invoice)
-        async for page in self._wire.pages("getInvoices", "invoices", patient_id=patient, expanded="1", void="0"):
-            for row in page:
-                if invoice.reference in str(row.get("invoiceNotes") or "").split():
-                    return str(row["ID"])
+        for patient in dict.fromkeys((_patient(invoice), *invoice.known_as)):
+            async for page in self._wire.pages("getInvoices", "invoices", patient_id=patient, expanded="1", void="0"):
+                for row in page:
+                    if invoice.reference in str(row.get("invoiceNotes") or "").split():
+                        return str(row["ID"])
         return None
 
     async def ship(self, invoice: OutgoingInvoice) -> str:

@@ -97,6 +97,7 @@ def _line(line: Json) -> InvoiceLineSeen:
         product_id=product(line),
         quantity=line.get("quantity") or 1,
         proration=_proration(line),
+        credits=_credited(line),
     )
 
 
@@ -127,6 +128,11 @@ def _details(line: Json) -> Json:
 
 def _proration(line: Json) -> bool:
     return bool(_details(line).get("proration", line.get("proration", False)))
+
+
+def _credited(line: Json) -> str | None:
+    told = _details(line).get("proration_details") or line.get("proration_details") or {}
+    return reference((told.get("credited_items") or {}).get("invoice"))
 
 
 def _line_subscription(line: Json) -> str | None:

@@ -112,9 +112,9 @@ async def _cover(work: Unit, kind: MembershipType, wanted: set[UUID]) -> None:
         await Coverage.create(membership_type_id=kind.id, class_type_id=class_type_id, covered_from=work.at)
     work.audit("cover_classes", kind, before={"class_types": sorted(held)}, after={"class_types": sorted(wanted)})
     running = Invoice.filter(
-        membership__membership_type_id=kind.id, billed_off_at=None, period_end__gt=work.at, user_id__not_isnull=True
+        membership__membership_type_id=kind.id, billed_off_at=None, period_end__gt=work.at, attendee_id__not_isnull=True
     )
-    users: Any = await running.values_list("user_id", flat=True)
+    users: Any = await running.values_list("attendee_id", flat=True)
     for user_id in sorted(set(users)):
         work.job("invoices.respread", payload={"user_id": user_id}, user_id=user_id)
 

@@ -22,33 +22,25 @@ _NEVER_PAID = (InvoiceStatus.VOID, InvoiceStatus.UNCOLLECTIBLE)  # such a one mu
 
 # The unbilled invoices of everybody whose classes these pay for, and themselves: $1 their ids.
 _BESIDE = """
-WITH whose AS (
-    SELECT DISTINCT coalesce(s.beneficiary_id, i.user_id) AS who
-    FROM invoice i LEFT JOIN subscription s ON s.id = i.subscription_id WHERE i.id = ANY($1::uuid[])
-)
-SELECT i.id FROM whose JOIN invoice i ON i.user_id = whose.who WHERE i.billed_off_at IS NULL
-UNION SELECT i.id FROM whose JOIN subscription s ON s.beneficiary_id = whose.who
-    JOIN invoice i ON i.user_id = s.user_id AND i.subscription_id = s.id WHERE i.billed_off_at IS NULL
+SELECT i.id FROM (SELECT DISTINCT attendee_id FROM invoice WHERE id = ANY($1::uuid[])) whose
+JOIN invoice i ON i.attendee_id = whose.attendee_id WHERE i.billed_off_at IS NULL
 UNION SELECT unnest($1::uuid[])
 """
 _WALKS = """
-SELECT i.id, i.subscription_id, i.membership_id, coalesce(s.beneficiary_id, i.user_id) AS who,
+SELECT i.id, i.subscription_id, i.membership_id, i.attendee_id AS who,
     m.membership_type_id, coalesce(s.created_at, i.created_at) AS subscribed_at,
     i.user_id IS NULL AND EXISTS (SELECT 1 FROM membership_type t WHERE t.product = s.product) AS unowned,
-    (SELECT l.external_id FROM external_link l WHERE l.user_id = coalesce(s.beneficiary_id, i.user_id)
-        AND l.provider = 'NOOKAL' AND l.kind = 'patient' AND l.state = 'LINKED') AS patient
+    (SELECT l.external_id FROM external_link l WHERE l.user_id = i.attendee_id AND l.provider = 'NOOKAL'
+        AND l.kind = 'patient' AND l.state = 'LINKED') AS patient
 FROM invoice i LEFT JOIN subscription s ON s.id = i.subscription_id LEFT JOIN membership m ON m.id = i.membership_id
 WHERE i.id = ANY($1::uuid[])
 """
 # What people attend within a span each ($1 who, $2 from, $3 until), and which current allocation carries it.
 _SEATS = """
-WITH payer AS (
-    SELECT unnest($1::uuid[]) AS id
-    UNION SELECT s.user_id FROM subscription s WHERE s.beneficiary_id = ANY($1::uuid[])
-), carried AS (
+WITH carried AS (
     SELECT DISTINCT ON (sh.attendance_id) sh.attendance_id, i.id AS invoice_id, i.billed_off_at IS NOT NULL AS billed
-    FROM payer JOIN invoice i ON i.user_id = payer.id
-    JOIN allocation al ON al.invoice_id = i.id AND al.current JOIN allocation_share sh ON sh.allocation_id = al.id
+    FROM invoice i JOIN allocation al ON al.invoice_id = i.id AND al.current
+    JOIN allocation_share sh ON sh.allocation_id = al.id WHERE i.attendee_id = ANY($1::uuid[])
     ORDER BY sh.attendance_id, i.billed_off_at IS NULL
 )
 SELECT a.id, a.user_id, a.mark, a.invoiced_elsewhere, a.paid_by_id, c.id AS session_id, c.class_type_id, c.starts_at,
@@ -62,10 +54,7 @@ ORDER BY c.starts_at, a.id
 # The invoices that may pay for a person's ($1) classes at an instant ($2), billed off ($3) or not.
 _AROUND = """
 WITH change AS (SELECT DISTINCT * FROM unnest($1::uuid[], $2::timestamptz[]) AS told(who, at))
-SELECT i.id FROM change JOIN invoice i ON i.user_id = change.who
-WHERE i.period_start <= change.at AND i.period_end > change.at AND (i.billed_off_at IS NOT NULL) = $3
-UNION SELECT i.id FROM change JOIN subscription s ON s.beneficiary_id = change.who
-JOIN invoice i ON i.user_id = s.user_id AND i.subscription_id = s.id
+SELECT DISTINCT i.id FROM change JOIN invoice i ON i.attendee_id = change.who
 WHERE i.period_start <= change.at AND i.period_end > change.at AND (i.billed_off_at IS NOT NULL) = $3
 """
 _CURRENT = """

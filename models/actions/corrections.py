@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from models.actions import allocations, claimants, ledger
+from models.actions import allocations, claimants, ledger, shipments
 from models.actions.allocations import Spread, shared_of
 from models.actions.claimants import Known, Place
 from models.actions.transaction import repeated
@@ -216,8 +216,8 @@ async def apply_correction(
     """
     async with unit(acting=acting, at=at) as work:
         correction, invoice = await _open(correction_id)
-        shipments = await Shipment.filter(invoice_id=invoice.id).order_by("id")
-        if waiting := sorted({each.system for each in shipments if each.state is not ShipmentState.SHIPPED}):
+        earlier = await Shipment.filter(invoice_id=invoice.id).order_by("id")
+        if waiting := sorted({each.system for each in earlier if each.state is not ShipmentState.SHIPPED}):
             said = f"The invoice is still on its way to {', '.join(waiting)}: have that shipped first."
             raise Refusal(Code.ILLEGAL_MOVE, said, field=("correctionId",))
         correction.proposal = proposal or correction.proposal
@@ -231,7 +231,7 @@ async def apply_correction(
             raise Refusal(Code.INVALID_INPUT, "No money went back: nothing can be credited.", field=("proposal",))
         spreads = await _as_of_now([invoice])
         await allocations.write_versions(work, spreads)
-        await _ship(work, correction, invoice, [each for each in shipments if only in (None, each.system)])
+        await _ship(work, correction, invoice, [each for each in earlier if only in (None, each.system)])
         correction.state = CorrectionState.APPLIED
         await correction.save(update_fields=["state", "proposal", "amount", "updated_at"])
         after = {"state": correction.state, "proposal": correction.proposal, "amount": correction.amount}
@@ -267,21 +267,18 @@ async def _take_over(invoice: Invoice, figures: Mapping[str, Any]) -> None:
     if "lines" not in figures:
         return
     await InvoiceItem.filter(invoice_id=invoice.id).delete()
-    await InvoiceItem.bulk_create(
-        [
-            InvoiceItem(invoice_id=invoice.id, position=position, **line)
-            for position, line in enumerate(figures["lines"])
-        ]
-    )
+    told = enumerate(figures["lines"])
+    await InvoiceItem.bulk_create([InvoiceItem(invoice_id=invoice.id, position=at, **line) for at, line in told])
 
 
 async def _ship(work: Unit, correction: Correction, invoice: Invoice, earlier: Sequence[Shipment]) -> None:
     number = 1 + await Correction.filter(invoice_id=invoice.id, state=CorrectionState.APPLIED).count()
+    asked, paid = await shipments.asked_by(invoice.id), invoice.status is InvoiceStatus.PAID
     for system in dict.fromkeys(each.system for each in earlier):
         there = [each for each in earlier if each.system is system]
         stands = rules.standing(Shipped(each.kind, each.external_id or "") for each in there)
-        paid = invoice.status is InvoiceStatus.PAID
-        for kind in rules.documents(system, correction.cause, correction.proposal, stands=bool(stands), paid=paid):
+        anew = rules.issued(system, asked, shared_of(invoice)) if paid else ()
+        for kind in rules.documents(system, correction.cause, correction.proposal, stands=bool(stands), anew=anew):
             await Shipment.create(
                 invoice_id=invoice.id,
                 correction_id=correction.id,

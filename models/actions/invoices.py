@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from models.actions import allocations, corrections, ledger, money_proof, ownership
+from models.actions import allocations, corrections, ledger, money_proof, ownership, shipments
 from models.actions.billing_policy import policy
 from models.actions.mirror import read_anew
 from models.actions.subscriptions import mirrored
@@ -15,10 +15,10 @@ from models.rules import invoicing
 from models.rules.events import InvoiceBilledOff, InvoiceOpened
 from models.rules.facts import InvoiceGone, InvoiceSeen, Mirrored
 from models.rules.invoicing import Hold
-from models.rules.mirroring import period_paid, products_paid
+from models.rules.mirroring import Drawn, credit_drawn, period_paid, products_paid
 from models.rules.refusals import Code, Refusal
 from models.rules.states import InvoiceStatus, Provider
-from models.tables.invoice import Allocation, Invoice, InvoiceItem, Shipment
+from models.tables.invoice import Allocation, Invoice, InvoiceItem
 from models.tables.membership import Subscription
 from models.tables.setting import ProviderSetting
 
@@ -32,6 +32,7 @@ async def invoice_seen(fact: InvoiceSeen, *, acting: str, at: datetime) -> None:
     async with unit(acting=acting, at=at) as work:
         products = products_paid((line.product_id, line.amount, line.proration) for line in fact.lines)
         subscription = await _subscription(work, fact, products)
+        fact, drawn = credit_drawn(fact, await _drawn_from(fact))
         kind = await ownership.managed(products)
         period = period_paid(fact.period, fact.lines, kind.product if kind else None)
         invoice = await Invoice.filter(provider=fact.provider, external_id=fact.external_id).select_for_update().first()
@@ -39,11 +40,13 @@ async def invoice_seen(fact: InvoiceSeen, *, acting: str, at: datetime) -> None:
             await corrections.invoice_told(work, invoice, fact, period)
             return
         opened = invoice is None
+        drew = Drawn(invoice.drawn, invoice.drawn_from) if invoice else Drawn(0, None)
         values: dict[str, Any] = {
             "number": fact.number,
             "subscription_id": subscription.id if subscription else None,
             "membership_id": await ownership.membership_of(subscription, products) if subscription else None,
             "user_id": subscription.user_id if subscription else None,
+            "attendee_id": ownership.attends(subscription) if subscription else None,
             "status": fact.status,
             "currency": fact.currency.upper(),
             "amount_paid": fact.amount_paid,
@@ -53,6 +56,8 @@ async def invoice_seen(fact: InvoiceSeen, *, acting: str, at: datetime) -> None:
             "discount": fact.discount,
             "credit_used": fact.credit_used,
             "credited": fact.credited,
+            "drawn": drawn.amount,
+            "drawn_from": drawn.source,
             "period_start": period.start,
             "period_end": period.end,
         }
@@ -62,6 +67,7 @@ async def invoice_seen(fact: InvoiceSeen, *, acting: str, at: datetime) -> None:
             invoice.update_from_dict(values)
             await invoice.save(update_fields=list(values))
         await _mirror_items(invoice, fact)
+        _draw(work, invoice, drew)
         await ledger.invoice_mirrored(work, invoice)
         if opened:
             after = {"amount_paid": fact.amount_paid, "status": fact.status}
@@ -81,6 +87,19 @@ async def _subscription(work: Unit, fact: InvoiceSeen, products: Sequence[str]) 
     if stub:
         read_anew(work, fact.provider, Mirrored.SUBSCRIPTION, fact.subscription_id)
     return row
+
+
+async def _drawn_from(fact: InvoiceSeen) -> int:
+    """What later invoices of the same provider left as credit out of this one's money."""
+    drawing: Any = Invoice.filter(provider=fact.provider, drawn_from=fact.external_id)
+    return sum(await drawing.exclude(status=InvoiceStatus.VOID).values_list("drawn", flat=True))
+
+
+def _draw(work: Unit, invoice: Invoice, before: Drawn) -> None:
+    """Have the invoices read anew whose money this one left as credit, now or before."""
+    now = Drawn(invoice.drawn, invoice.drawn_from)
+    for source in sorted({each.source for each in (before, now) if before != now and each.source}):
+        read_anew(work, invoice.provider, Mirrored.INVOICE, source)
 
 
 @repeated
@@ -126,9 +145,9 @@ async def allocate_invoice(invoice_id: UUID, *, acting: str, at: datetime) -> In
 
 @repeated
 async def respread(user_id: UUID, *, acting: str, at: datetime) -> None:
-    """Spread a user's unbilled invoices anew: what is known of the user changed."""
+    """Spread the unbilled invoices of a user's classes anew: what is known of the user changed."""
     async with unit(acting=acting, at=at) as work:
-        unbilled = Invoice.filter(user_id=user_id, billed_off_at__isnull=True).select_for_update().order_by("id")
+        unbilled = Invoice.filter(attendee_id=user_id, billed_off_at__isnull=True).select_for_update().order_by("id")
         await allocations.reallocate(work, await unbilled)
 
 
@@ -177,8 +196,7 @@ async def bill_off(invoice_id: UUID, *, acting: str, at: datetime) -> Invoice:
             raise AssertionError(f"allocated {allocation.amount} != received {net} for invoice {invoice.id}")
         invoice.billed_off_at = at
         await invoice.save(update_fields=["billed_off_at"])
-        for system in await _ships_to():
-            await Shipment.create(invoice_id=invoice.id, system=system, reference=f"DUE-{invoice.external_id}")
+        await shipments.prepare(invoice, await _ships_to(), net)
         after = {"version": allocation.version, "amount": allocation.amount}
         work.audit("bill_off_invoice", invoice, before={"billed_off_at": None}, after=after)
         work.emit(InvoiceBilledOff(invoice_id=invoice.id, user_id=invoice.user_id))

@@ -64,18 +64,24 @@ async def membership_of(row: Subscription, products: Sequence[str]) -> UUID | No
 
 
 async def give_invoices(work: Unit, row: Subscription) -> None:
-    """A subscription's unbilled invoices follow it to the person and membership it is now known to be of."""
+    """A subscription's unbilled invoices follow it to the people and membership it is now known to be of.
+
+    Classes of whom they leave may be paid for by another invoice, which is spread with them.
+    """
     unbilled = (
         await Invoice.filter(subscription_id=row.id, billed_off_at__isnull=True).select_for_update().order_by("id")
     )
+    left: set[UUID | None] = set()
     for invoice in unbilled:
         items = await InvoiceItem.filter(invoice_id=invoice.id).order_by("position")
         products = products_paid((item.product, item.amount, item.proration) for item in items)
-        wanted = row.user_id, await membership_of(row, products)
-        if (invoice.user_id, invoice.membership_id) != wanted:
-            invoice.user_id, invoice.membership_id = wanted
-            await invoice.save(update_fields=["user_id", "membership_id"])
-    await allocations.reallocate(work, unbilled)
+        wanted = row.user_id, attends(row), await membership_of(row, products)
+        if (invoice.user_id, invoice.attendee_id, invoice.membership_id) != wanted:
+            left.add(invoice.attendee_id)
+            invoice.user_id, invoice.attendee_id, invoice.membership_id = wanted
+            await invoice.save(update_fields=["user_id", "attendee_id", "membership_id"])
+    beside = await Invoice.filter(attendee_id__in=left - {None}, billed_off_at__isnull=True)
+    await allocations.reallocate(work, [*unbilled, *beside])
 
 
 # -- the question whose it is -----------------------------------------------------------------------------------------

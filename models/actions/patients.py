@@ -50,8 +50,8 @@ async def _unlinked_members() -> list[User]:
         .values_list("user_id", flat=True)
     )
     waiting: Any = await Invoice.filter(
-        billed_off_at__isnull=True, membership_id__not_isnull=True, user_id__not_isnull=True
-    ).values_list("user_id", flat=True)
+        billed_off_at__isnull=True, membership_id__not_isnull=True, attendee_id__not_isnull=True
+    ).values_list("attendee_id", flat=True)
     known: Any = (
         await ExternalLink.filter(**_RECORDS).exclude(state=LinkState.UNLINKED).values_list("user_id", flat=True)
     )
@@ -127,8 +127,8 @@ async def decided(work: Unit, asked: ReviewItem, answer: str | None) -> None:
 
 
 async def classes_from(user_id: UUID, at: datetime) -> date:
-    """The first day whose classes an unbilled invoice of the user's may pay for, by the clinic's calendar."""
-    first = await Invoice.filter(user_id=user_id, billed_off_at__isnull=True).order_by("period_start").first()
+    """The first day whose classes an unbilled invoice may pay the user for, by the clinic's calendar."""
+    first = await Invoice.filter(attendee_id=user_id, billed_off_at__isnull=True).order_by("period_start").first()
     return (min(first.period_start, at) if first else at).date() - A_DAY
 
 

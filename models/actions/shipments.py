@@ -1,30 +1,46 @@
 """Billed-off invoices on their way to the practice system and the books, each once (R89, R107, R111, R112)."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
 from models.actions import money_proof
 from models.actions.unit import unit
-from models.actions.users import linked
+from models.actions.users import linked, linked_before
 from models.ports import Outgoing, OutgoingCredit, OutgoingInvoice, OutgoingVoid, ShippedItem
 from models.rules.calendar import day_at
-from models.rules.corrections import ShipmentKind, Shipped, standing
+from models.rules.corrections import ShipmentKind, Shipped, issued, reference, standing
 from models.rules.events import InvoiceBilledOff, InvoiceShipped
 from models.rules.refusals import Code, Refusal
 from models.rules.states import Provider, ShipmentState
 from models.tables.centre import Centre
 from models.tables.course import Attendance
 from models.tables.invoice import Allocation, AllocationShare, Correction, Invoice, InvoiceItem, Shipment
-from models.tables.membership import Membership, MembershipType, Subscription
+from models.tables.membership import Membership, MembershipType
 from models.tables.user import User
 
 
 async def awaited(invoice_id: UUID, system: Provider) -> bool:
     """Whether anything of an invoice still has to reach a system."""
     return await Shipment.filter(invoice_id=invoice_id, system=system).exclude(state=ShipmentState.SHIPPED).exists()
+
+
+async def asked_by(invoice_id: UUID) -> int:
+    """What an invoice's lines ask for, in minor units."""
+    amounts: Any = await InvoiceItem.filter(invoice_id=invoice_id).values_list("amount", flat=True)
+    return sum(amounts)
+
+
+async def prepare(invoice: Invoice, systems: Iterable[Provider], net: int) -> None:
+    """Write down what each system is to get of an invoice that is billed off with `net`."""
+    asked, first = await asked_by(invoice.id), f"DUE-{invoice.external_id}"
+    for system in systems:
+        for kind in issued(system, asked, net):
+            named = first if kind is ShipmentKind.INVOICE else reference(first, kind, 0)
+            await Shipment.create(invoice_id=invoice.id, system=system, kind=kind, reference=named)
 
 
 async def begin_shipment(invoice_id: UUID, system: Provider, *, acting: str, at: datetime) -> Outgoing | None:
@@ -50,8 +66,9 @@ async def begin_others(system: Provider, limit: int, *, acting: str, at: datetim
     One that somebody else is about to begin is left to them; one whose money does not add up, to its own job.
     """
     async with unit(acting=acting, at=at):
-        waiting = Shipment.filter(system=system, state=ShipmentState.PENDING, correction_id__isnull=True)
-        free = await waiting.select_for_update(skip_locked=True).order_by("id").limit(limit)
+        first = Shipment.filter(system=system, kind=ShipmentKind.INVOICE, correction_id__isnull=True)
+        waiting = first.filter(state=ShipmentState.PENDING).select_for_update(skip_locked=True)
+        free = await waiting.order_by("id").limit(limit)
         unsound = await money_proof.unsound(row.invoice_id for row in free)
         rows = [row for row in free if row.invoice_id not in unsound]
         await Shipment.filter(id__in=[row.id for row in rows]).update(state=ShipmentState.SENDING)
@@ -66,8 +83,12 @@ async def _outgoing(shipment: Shipment, stands: Sequence[Shipped]) -> Outgoing:
         return OutgoingVoid(shipment.reference, voided, notes)
     sold = await _sold(shipment.invoice_id)
     if shipment.kind is ShipmentKind.CREDIT_NOTE:
-        correction = await Correction.get(id=shipment.correction_id)
-        item = ShippedItem(f"{sold.kind.name}: given back", correction.amount or 0)
+        correction = await Correction.get_or_none(id=shipment.correction_id)
+        back = correction.amount if correction else None
+        if back is None:  # it goes with the invoice: of its lines this did not stay
+            version = await Allocation.get(invoice_id=sold.invoice.id, current=True)
+            back = await asked_by(sold.invoice.id) - version.amount
+        item = ShippedItem(f"{sold.kind.name}: given back", back)
         return OutgoingCredit(
             await _addressed(shipment, sold, (item,)), sold.invoice.number or sold.invoice.external_id
         )
@@ -85,6 +106,7 @@ async def _addressed(shipment: Shipment, sold: "_Sold", items: tuple[ShippedItem
         issued_on=day_at(sold.invoice.period_end, ZoneInfo(sold.centre.zone)),
         items=items,
         location_ref=sold.centre.practice_location,
+        known_as=await linked_before(sold.attends, shipment.system, "patient"),
     )
 
 
@@ -102,12 +124,11 @@ class _Sold:
 async def _sold(invoice_id: UUID) -> _Sold:
     invoice = await Invoice.get(id=invoice_id)
     membership = await Membership.get(id=invoice.membership_id)
-    subscription = await Subscription.get(id=invoice.subscription_id)
     user = await User.get(id=invoice.user_id)
     return _Sold(
         invoice,
         user,
-        subscription.beneficiary_id or user.id,
+        invoice.attendee_id or user.id,
         await MembershipType.get(id=membership.membership_type_id),
         await Centre.get(id=membership.centre_id),
     )

@@ -175,7 +175,6 @@ async def _keep_membership(work: Unit, row: Subscription, begun: date | None = N
         before, membership.user_id = membership.user_id, ownership.attends(row) or row.user_id
         await membership.save(update_fields=["user_id"])
         work.audit("give_membership", membership, before={"user_id": before}, after={"user_id": membership.user_id})
-        work.job("invoices.respread", payload={"user_id": before}, user_id=before)
     for cause in CAUSES[row.status]:
         await memberships.move(work, membership, cause, because=(f"subscription {row.status}",))
     if membership.user_id != attended and membership.status not in TERMINAL:

@@ -134,13 +134,31 @@ def standing(shipped: Iterable[Shipped]) -> tuple[Shipped, ...]:
     return tuple(left)
 
 
+def issued(system: Provider, asked: int, net: int) -> tuple[ShipmentKind, ...]:
+    """(where, the sum of an invoice's lines, what the client was charged and did not get back) -> what bills it there.
+
+    The books get its lines (R112), and a credit note of what did not stay, so that they sum to what was paid. Lines
+    below zero bill nothing: what they give back is credited where its money came in.
+    """
+    if system is Provider.XERO and asked < 0:
+        return ()
+    if system is Provider.XERO and asked > net:
+        return ShipmentKind.INVOICE, ShipmentKind.CREDIT_NOTE
+    return (ShipmentKind.INVOICE,)
+
+
 def documents(
-    system: Provider, cause: CorrectionCause, proposal: Proposal, *, stands: bool, paid: bool
+    system: Provider,
+    cause: CorrectionCause,
+    proposal: Proposal,
+    *,
+    stands: bool,
+    anew: tuple[ShipmentKind, ...],
 ) -> tuple[ShipmentKind, ...]:
-    """What a system gets when a correction is applied, in this order.
+    """What a system gets when a correction is applied, in this order; `anew` bills it there now, nothing where unpaid.
 
     The books know no classes, so a change of classes is nothing to them (R112); the practice system knows no credit
-    notes, so there all is voided and issued anew. An invoice without its money is not issued again.
+    notes, so there all is voided and issued anew.
     """
     if system is Provider.XERO:
         if cause is CorrectionCause.ATTENDANCE_CHANGED:
@@ -148,7 +166,7 @@ def documents(
         if proposal is Proposal.CREDIT_NOTE:
             return (ShipmentKind.CREDIT_NOTE,) if stands else ()
     void = (ShipmentKind.VOID,) if stands else ()
-    return (*void, ShipmentKind.INVOICE) if paid else void
+    return (*void, *anew)
 
 
 _LETTERS = {ShipmentKind.VOID: "V", ShipmentKind.INVOICE: "R", ShipmentKind.CREDIT_NOTE: "C"}

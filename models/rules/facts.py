@@ -162,7 +162,10 @@ class SubscriptionSeen:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class InvoiceLineSeen:
-    """One line of an outside invoice: its wording, amount (below zero for a credit) and the period it covers (R95)."""
+    """One line of an outside invoice: its wording, amount (below zero for a credit) and the period it covers (R95).
+
+    `credits` is the invoice whose line it gives back, by its id there.
+    """
 
     external_id: str
     description: str
@@ -171,6 +174,7 @@ class InvoiceLineSeen:
     product_id: str | None = None
     quantity: int = 1
     proration: bool = False
+    credits: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,9 +1,11 @@
 """What is read out of a mirrored subscription invoice, and how a sign-up names who it is for. Source: BOS; R82-R95."""
 
 from collections.abc import Iterable
+from dataclasses import replace
+from typing import NamedTuple
 from uuid import UUID
 
-from models.rules.facts import InvoiceLineSeen
+from models.rules.facts import InvoiceLineSeen, InvoiceSeen
 from models.rules.invoicing import Period
 
 BETWEEN = "_"  # the one sign beside letters, digits and hyphens that survives in a payment link's address
@@ -47,3 +49,23 @@ def period_paid(whole: Period, lines: Iterable[InvoiceLineSeen], product: str | 
     own = [line.period for line in lines if product and line.product_id == product and not line.proration]
     own = [period for period in own if period.start < period.end]
     return max(own, key=lambda period: (period.start, period.end), default=whole)
+
+
+class Drawn(NamedTuple):
+    """What of the credit an invoice left was never its own money, in minor units, and the invoice whose it was."""
+
+    amount: int
+    source: str | None
+
+
+def credit_drawn(fact: InvoiceSeen, by_others: int) -> tuple[InvoiceSeen, Drawn]:
+    """(an invoice as told, what others drew from it) -> the same with the credit that was its own money, and the rest.
+
+    A change to something cheaper gives back more than it charges: that credit is money of the invoice whose time it
+    gives back, and is taken off there, so that no cent is shared twice. Source: R95, R109
+    """
+    own = fact.amount_paid - fact.amount_refunded + fact.credit_used
+    credited = fact.credited + by_others
+    kept = min(credited, own)
+    source = min(((line.amount, line.credits) for line in fact.lines if line.credits), default=(0, None))[1]
+    return replace(fact, credited=kept), Drawn(credited - kept, source) if credited > kept else Drawn(0, None)

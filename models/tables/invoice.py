@@ -15,7 +15,9 @@ class Invoice(Row):
 
     `hold` says why it is not billed off yet; once billed off its last allocation is frozen. `amount_refunded` is what
     went back of it in money, `credited` what it left the customer as credit, `credit_used` what earlier credit paid of
-    `total`, in which `tax` stands and from which `discount` is off.
+    `total`, in which `tax` stands and from which `discount` is off. `user` pays it, `attendee` is whose classes it pays
+    for: its subscription's beneficiary, until it is billed off. Of the credit it left, `drawn` was money of another
+    invoice (`drawn_from`, its id there) and is taken off that one.
     """
 
     provider: Provider = choice(Provider)
@@ -27,6 +29,8 @@ class Invoice(Row):
     membership = belongs_to("Membership", "invoices", null=True)
     user_id: UUID | None
     user = belongs_to("User", "invoices", null=True)
+    attendee_id: UUID | None
+    attendee = belongs_to("User", "attended_invoices", null=True)
     status: InvoiceStatus = choice(InvoiceStatus)
     currency = fields.CharField(max_length=3)
     amount_paid: int = minor_units()
@@ -36,6 +40,8 @@ class Invoice(Row):
     discount: int = minor_units(default=0)
     credit_used: int = minor_units(default=0)
     credited: int = minor_units(default=0)
+    drawn: int = minor_units(default=0)
+    drawn_from = fields.CharField(max_length=255, null=True)
     period_start = fields.DatetimeField()
     period_end = fields.DatetimeField()
     hold = fields.CharField(max_length=40, null=True)
@@ -49,7 +55,7 @@ class Invoice(Row):
             check("invoice_refund_within_paid", "amount_refunded BETWEEN 0 AND amount_paid"),
             unique("invoice_once", "provider", "external_id"),
         )
-        indexes = (("user_id", "id"), ("billed_off_at", "period_end"))
+        indexes = (("user_id", "id"), ("attendee_id", "period_end"), ("drawn_from",), ("billed_off_at", "period_end"))
 
 
 class InvoiceItem(Row):
@@ -140,7 +146,8 @@ class Correction(Row):
 class Shipment(Row):
     """A document's journey to one system; `reference` is ours, stands in what is sent and finds it again.
 
-    An invoice ships once to each system; what a correction ships names it.
+    An invoice ships once to each system, to the books with a credit note where not all its lines ask for stayed; what
+    a correction ships names it.
     """
 
     invoice_id: UUID
@@ -163,8 +170,8 @@ class Shipment(Row):
                 "shipment_shipped_has_id", "(state = 'SHIPPED') = (external_id IS NOT NULL AND shipped_at IS NOT NULL)"
             ),
             one_of("shipment", "kind", ShipmentKind),
-            check("shipment_corrects_or_bills", "kind = 'INVOICE' OR correction_id IS NOT NULL"),
-            unique("shipment_once", "invoice_id", "system", where="correction_id IS NULL"),
+            check("shipment_corrects_or_bills", "kind <> 'VOID' OR correction_id IS NOT NULL"),
+            unique("shipment_once", "invoice_id", "system", "kind", where="correction_id IS NULL"),
             unique("shipment_of_correction_once", "correction_id", "system", "kind"),
             unique("shipment_reference_once", "system", "reference"),
         )

@@ -88,6 +88,12 @@ async def numbers(invoice: Invoice) -> dict[str, str]:
     return {row.system.value: row.external_id or "" for row in rows}
 
 
+async def numbers_first(invoice: Invoice) -> dict[str, str]:
+    """The first invoice of each system."""
+    rows = await Shipment.filter(invoice_id=invoice.id, kind=ShipmentKind.INVOICE).order_by("-id")
+    return {row.system.value: row.external_id or "" for row in rows}
+
+
 async def test_a_class_marked_dna_after_billing_off_is_asked_about_and_never_billed_again_by_itself() -> None:
     clinic, invoice = await a_billed_week()
     first = (await numbers(invoice))["NOOKAL"]
@@ -173,6 +179,30 @@ async def test_a_refund_after_billing_off_is_credited_in_the_books_and_issued_an
         (Provider.XERO, "INVOICE", "R2"),
     ]
     assert (sent[1][3], sent[2][3], sent[3][3]) == ([25_00, 25_00], stood["XERO"], [50_00])
+
+
+async def test_what_did_not_stay_is_credited_in_the_books_with_the_invoice() -> None:
+    """Given back before billing off: the books get the lines, and a credit note of what went; never its lines alone."""
+    clinic = await a_subscriber()
+    await attend(clinic.seat(1, NOW + DAY), clinic.seat(2, NOW + 2 * DAY))
+    figures: dict[str, Any] = {"total": 50_00, "amount_refunded": 5_00, "credited": 4_01}
+    await tell(clinic.invoiced(50_00, **figures))
+    invoice = await clinic.invoice()
+    await invoices.bill_off(invoice.id, acting=BY, at=END)
+    assert await ship(invoice) == [
+        (Provider.NOOKAL, "INVOICE", "_1", [20_49, 20_50]),
+        (Provider.XERO, "INVOICE", "_1", [50_00]),
+        (Provider.XERO, "CREDIT_NOTE", "C0", 9_01),
+    ]
+    # a person would rather have it issued anew: both documents are voided, and both are made again
+    await tell(clinic.invoiced(50_00, **{**figures, "amount_refunded": 10_00}), at=LATE)
+    await corrections.apply_correction((await the_open(invoice)).id, Proposal.VOID_AND_REISSUE, acting=BY, at=LATE)
+    assert [each[:2] + each[3:] for each in await ship(invoice)][1:] == [
+        (Provider.NOOKAL, "INVOICE", [17_99, 18_00]),
+        (Provider.XERO, "VOID", (await numbers_first(invoice))["XERO"]),
+        (Provider.XERO, "INVOICE", [50_00]),
+        (Provider.XERO, "CREDIT_NOTE", 14_01),
+    ]
 
 
 async def test_money_lost_after_billing_off_voids_and_money_that_comes_back_is_issued_anew() -> None:

@@ -124,8 +124,11 @@ class Desk:
         (plain,) = (each for each in books if isinstance(each, OutgoingInvoice))
         lines = await InvoiceItem.filter(invoice_id=invoice.id).order_by("position")
         assert [item.amount for item in plain.items] == [row.amount for row in lines]
-        for note in books:
-            assert note is plain or (isinstance(note, OutgoingCredit) and note.credit.items[0].amount > 0)
+        notes = [each.credit.items[0].amount for each in books if isinstance(each, OutgoingCredit)]
+        assert len(notes) == len(books) - 1
+        assert all(amount > 0 for amount in notes)
+        stayed = sum(item.amount for item in plain.items) - sum(notes)
+        assert stayed == sum(item.amount for item in itemised.items), "the books and the practice come to the same"
 
 
 DEEDS = ("attend", "attend", "attend", "refund", "lose", "choose", "bill", "correct", "ship")

@@ -1,11 +1,13 @@
 """What is mirrored of subscriptions: questions nobody guesses at, who attends, plans that change, money as it came."""
 
 import asyncio
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
-from models.actions import invoices, reviews, subscriptions, users
+from models.actions import invoices, money_proof, reviews, subscriptions, users
+from models.rules.corrections import ShipmentKind
 from models.rules.facts import CheckoutCompleted, InvoiceGone, InvoiceLineSeen, Mirrored, ObjectTouched
 from models.rules.invoicing import Kind, Period
 from models.rules.lifecycle import Status
@@ -13,9 +15,10 @@ from models.rules.mirroring import named_in, reference_of
 from models.rules.refusals import Code
 from models.rules.states import InvoiceStatus, Provider, ReviewKind, ReviewState, SubscriptionStatus
 from models.tables.coursepro import ReviewItem
-from models.tables.invoice import Invoice
+from models.tables.invoice import Correction, Invoice, Shipment
 from models.tables.job import Job
 from models.tables.membership import Membership, Subscription
+from models.tables.setting import ProviderSetting
 from models.tables.user import ExternalLink
 from tests.build import (
     BY,
@@ -105,14 +108,12 @@ async def test_a_subscription_of_an_unknown_person_is_held_and_asked_about() -> 
     assert await versions(invoice) == [(1, Kind.AD_HOC, 50_00, True, [])]
 
     # who attends is corrected: the classes are the parent's after all
-    async with happening() as seen:
-        await subscriptions.link_subscription(
-            row.id, user_id=clinic.user.id, beneficiary_id=clinic.user.id, acting=OFFICE, at=NOW
-        )
+    await subscriptions.link_subscription(
+        row.id, user_id=clinic.user.id, beneficiary_id=clinic.user.id, acting=OFFICE, at=NOW
+    )
     assert await spread(invoice) == [50_00]
     membership = await Membership.get(id=(await clinic.row()).membership_id)
     assert (membership.user_id, (await clinic.row()).beneficiary_id) == (clinic.user.id, None)
-    assert [job.payload for job in seen.jobs if job.kind == "invoices.respread"] == [{"user_id": str(child.id)}]
 
 
 async def test_the_question_is_dropped_when_the_answer_comes_by_itself() -> None:
@@ -315,6 +316,51 @@ async def test_what_is_split_is_the_money_that_came_and_stayed() -> None:
     await invoices.bill_off(invoice.id, acting=BY, at=NOW + WEEK)
     await tell(clinic.invoiced(45_00, **figures, amount_refunded=5_00), at=NOW + WEEK)
     assert await spread(await clinic.invoice()) == [23_00, 23_00]
+
+
+async def test_credit_a_cheaper_plan_leaves_is_money_of_the_invoice_whose_time_it_gives_back() -> None:
+    """50.00 paid, 12.00 of it left as credit by the change, and used a week later: 38.00 + 0.00 + 30.00, once each."""
+    clinic = await a_subscriber()
+    await attend(clinic.seat(1, NOW + DAY))
+    rest, after = Period(NOW + 3 * DAY, NOW + WEEK), Period(NOW + WEEK, NOW + 2 * WEEK)
+    first = clinic.invoiced(50_00)
+    unused, remaining = lines((clinic.product, -30_00, True, rest), (clinic.product, 18_00, True, rest))
+    told = (replace(unused, credits=first.external_id), remaining)
+    cheaper = clinic.invoiced(0, name="2", total=-12_00, credited=12_00, period=rest, lines=told)
+    renewal = clinic.invoiced(18_00, name="3", start=after.start, end=after.end, total=30_00, credit_used=12_00)
+    async with happening() as seen:
+        await tell(cheaper)
+    reads = [job.payload["external_id"] for job in seen.jobs if job.kind == "mirror.read"]
+    assert reads == [first.external_id], "it came first, and has the other read"
+    await tell(first, renewal)
+    made = [await clinic.invoice(name) for name in "123"]
+    assert [(each.credited, each.drawn, each.drawn_from) for each in made] == [
+        (12_00, 0, None),
+        (0, 12_00, first.external_id),
+        (0, 0, None),
+    ]
+    assert [(await versions(each))[-1][2] for each in made] == [38_00, 0, 30_00]
+    assert await spread(made[0]) == [38_00]
+    assert (await money_proof.prove(("User", clinic.user.id))).holds
+    async with happening() as seen:
+        await tell(cheaper, renewal, first)
+    assert (seen.events, seen.verbs, seen.kinds) == ([], [], [])
+
+    # the books get what was charged and what was given back; lines below zero bill nothing by themselves
+    await ProviderSetting.get_or_create(provider=Provider.XERO, defaults={"secrets": "sealed"})
+    for each in made:
+        await invoices.bill_off(each.id, acting=BY, at=after.end)
+    found = await Shipment.filter(system=Provider.XERO, invoice_id__in=[each.id for each in made]).order_by("id")
+    assert [(row.invoice_id, row.kind) for row in found] == [
+        (made[0].id, ShipmentKind.INVOICE),
+        (made[0].id, ShipmentKind.CREDIT_NOTE),
+        (made[2].id, ShipmentKind.INVOICE),
+    ]
+
+    # a change taken back after billing off is for a person, as anything else that changes then
+    await tell(replace(first, credited=3_00), at=after.end)
+    asked = await Correction.get(invoice_id=made[0].id)
+    assert (asked.cause, asked.change["now"]) == ("INVOICE_CHANGED", {"credited": 15_00})
 
 
 async def test_a_draft_that_is_thrown_away_keeps_no_class_from_another() -> None:

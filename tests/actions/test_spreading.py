@@ -76,7 +76,14 @@ async def a_months_clinic(clinic: Clinic) -> list[Invoice]:
         "period_start": NOW, "period_end": END, "hold": "UNPAID",
     }  # fmt: skip
     invoices = [
-        Invoice(user_id=s.user_id, membership_id=s.membership_id, subscription_id=s.id, external_id=f"i{s.id}", **paid)
+        Invoice(
+            user_id=s.user_id,
+            attendee_id=s.user_id,
+            membership_id=s.membership_id,
+            subscription_id=s.id,
+            external_id=f"i{s.id}",
+            **paid,
+        )
         for s in subscriptions
     ]
     await Invoice.bulk_create(invoices)

@@ -229,7 +229,7 @@ async def test_what_was_shipped_is_voided_credited_and_issued_anew(office: Offic
     await office.ship(invoice)
     assert [void for _, void, _ in office.practice()] == ["1", "1", "1", "0"], "what is paid now is nothing"
     assert [each[1] for each in office.books()] == ["VOIDED", "AUTHORISED"]
-    assert [each[1] for each in office.books("credit_notes")] == ["VOIDED"]
+    assert [each[1:] for each in office.books("credit_notes")] == [("VOIDED", "10.00"), ("AUTHORISED", "50.00")]
 
 
 async def test_what_differs_elsewhere_is_told_field_by_field_and_repaired(office: Office) -> None:
