@@ -153,16 +153,22 @@ async def test_a_change_of_plan_settles_on_lines_of_their_own_periods(
         (70_00, True, dearer["product"]),
     ]
     assert money(at_once) == {"total": 35_00, "amount_paid": 35_00}
+    assert [line.credits for line in at_once.lines] == [bought["invoice"], None], "what it gives back, it names"
     assert at_once.period.end == datetime.fromtimestamp(end, UTC)
     assert at_once.period.start > datetime.fromtimestamp(start, UTC)
 
     back: Any = {"id": item["id"], "price": bought["price"]}
+    await account.v1.subscriptions.update_async(sub["id"], {"items": [back], "proration_behavior": "always_invoice"})
+    cheaper = await seen(webhooks, sandbox.state_of("stripe.invoice")[-1]["id"])
+    assert money(cheaper) == {"total": -35_00, "credited": 35_00}
+    assert cheaper.lines[0].credits == at_once.external_id
+    await account.v1.subscriptions.update_async(sub["id"], {"items": [item]})
     await account.v1.subscriptions.update_async(sub["id"], {"items": [back]})
     sandbox.advance(days=3.5, hours=2)
     renewal = await seen(webhooks, sandbox.state_of("stripe.invoice")[-1]["id"])
-    assert [line.proration for line in renewal.lines] == [True, True, False]
-    assert renewal.period == renewal.lines[2].period, "of the period's own line, not of what is settled beside it"
-    assert money(renewal) == {"total": 35_00, "amount_paid": 35_00}
+    assert [line.proration for line in renewal.lines] == [True, True, True, True, False]
+    assert renewal.period == renewal.lines[4].period, "of the period's own line, not of what is settled beside it"
+    assert money(renewal) == {"total": 70_00, "amount_paid": 35_00, "credit_used": 35_00}
 
 
 def line(id: str, start: int, end: int, **more: Any) -> dict[str, Any]:  # noqa: A002  # Stripe's word

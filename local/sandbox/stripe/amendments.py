@@ -79,9 +79,22 @@ def _prorate(account: Account, sub: Json, old: Json, new: Json) -> None:
         whole = item["price"]["unit_amount"] * item["quantity"]
         amount = sign * (whole * (until - now) // (until - start))
         line = subscriptions.line_for(account, sub, item, amount, period={"start": now, "end": until})
-        line["parent"]["subscription_item_details"]["proration"] = True
+        details = line["parent"]["subscription_item_details"]
+        details["proration"] = True
+        if sign < 0:
+            details["proration_details"] = {"credited_items": _credited(account, item)}
         line["description"] = f"{word} time on {line['description']}"
         account.world.put("stripe.pending_line", line["id"], line | {"of": sub["id"]})
+
+
+def _credited(account: Account, item: Json) -> Json | None:
+    """Subscription item -> the line that charged for the time given back, and its invoice."""
+    charged = [
+        line
+        for line in account.world.all("stripe.line_item")
+        if line["amount"] > 0 and line["parent"]["subscription_item_details"]["subscription_item"] == item["id"]
+    ]
+    return {"invoice": charged[-1]["invoice"], "invoice_line_items": [charged[-1]["id"]]} if charged else None
 
 
 def _invoice_pending(account: Account, sub: Json) -> None:
