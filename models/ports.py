@@ -12,7 +12,6 @@ Only what is Refused is an attempt of a job: who is away, or wants to be asked l
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime
-from enum import StrEnum
 from typing import Any, Protocol
 from uuid import UUID
 
@@ -572,15 +571,6 @@ class EventPage:
     last: str | None
 
 
-class Thing(StrEnum):
-    """What is compared with its provider each night."""
-
-    PAYMENT = "PAYMENT"
-    REFUND = "REFUND"
-    MANDATE = "MANDATE"
-    SUBSCRIPTION = "SUBSCRIPTION"
-
-
 class WebhookSource(Protocol):
     """Reads one provider's webhooks."""
 
@@ -593,7 +583,10 @@ class WebhookSource(Protocol):
         ...
 
     async def read(self, kind: Mirrored, external_id: str) -> list[Fact]:
-        """A mirrored object as it is now; empty where there is none, or nothing of that provider is mirrored."""
+        """A mirrored object as it is now, unasked; empty where there is none, or that provider has no such.
+
+        Raises Refused, Unavailable.
+        """
         ...
 
 
@@ -605,10 +598,6 @@ class EventLog(Protocol):
 
         Raises Refused, Unavailable.
         """
-        ...
-
-    async def present(self, thing: Thing, reference: str) -> list[Fact]:
-        """How an object stands now, unasked; empty where that is not read here. Raises Refused, Unavailable."""
         ...
 
 

@@ -25,11 +25,10 @@ from models.ports import (
     Refunded,
     RefundOrder,
     Refused,
-    Thing,
     Unavailable,
 )
 from models.rules import facts
-from models.rules.facts import Fact, MandateChanged, PaymentFact, RefundFact
+from models.rules.facts import Fact, MandateChanged, Mirrored, PaymentFact, RefundFact
 from models.rules.states import MandateStatus, PaymentOutcome, Provider, RefundOutcome
 
 _numbers = count(1)
@@ -270,7 +269,7 @@ class Bank:
         kind, _, action = event.event_type.partition(".")
         assert event.object_id is not None
         if kind == "mandates":
-            return await self.present(Thing.MANDATE, event.object_id)
+            return await self.read(Mirrored.MANDATE, event.object_id)
         if kind == "refunds":
             return [self._refund_fact(next(each for each in self.returned if each.id == event.object_id))]
         taking = self.taking(event.object_id)
@@ -289,9 +288,9 @@ class Bank:
         )
         return [told]
 
-    async def present(self, thing: Thing, reference: str) -> list[Fact]:
+    async def read(self, kind: Mirrored, reference: str) -> list[Fact]:
         """An instruction as it stands, and the one that took its place."""
-        assert thing is Thing.MANDATE
+        assert kind is Mirrored.MANDATE
         known = (reference, self.replaced.get(reference))
         return [
             MandateChanged(

@@ -33,7 +33,6 @@ HANDLERS: dict[str, Handler] = {
     "inbox.apply": news.apply_webhook,
     "inbox.catch_up": gaps.catch_up,
     "invoices.bill_off_due": invoices.bill_off_due,
-    "invoices.mirror": drift.mirror,
     "invoices.respread": invoices.respread,
     PUBLISH: news.publish,
     "ledger.prove": ledger.prove,

@@ -15,7 +15,7 @@ import structlog
 
 from integrations.gocardless.client import DirectDebits, refunded
 from integrations.gocardless.words import OUTCOMES, TELLING
-from models.ports import BadSignature, EventPage, ReceivedEvent, Thing
+from models.ports import BadSignature, EventPage, ReceivedEvent
 from models.rules.facts import (
     Fact,
     FeesTaken,
@@ -107,16 +107,12 @@ class DirectDebitWebhooks:
             received = [one for one in map(_reduced, page) if one is not None and _translator(one.event_type)]
             yield EventPage(received, page[-1]["id"] if page else None)
 
-    async def present(self, thing: Thing, reference: str) -> list[Fact]:
-        """A mandate as it stands now. Raises Refused, Unavailable."""
-        if thing is not Thing.MANDATE:
+    async def read(self, kind: Mirrored, external_id: str) -> list[Fact]:
+        """A mandate as it stands now; nothing else of GoCardless is mirrored. Raises Refused, Unavailable."""
+        if kind is not Mirrored.MANDATE:
             return []
-        fact = await self._mandate(reference, {"created_at": datetime.now(UTC).isoformat(), "links": {}})
+        fact = await self._mandate(external_id, {"created_at": datetime.now(UTC).isoformat(), "links": {}})
         return [] if fact is None else [fact]
-
-    async def read(self, _kind: Mirrored, _external_id: str) -> list[Fact]:
-        """Nothing of GoCardless is mirrored."""
-        return []
 
     async def payment(self, event: Json, action: str) -> Fact | None:
         """An event of a payment -> what became of it; None while it only waits."""

@@ -15,7 +15,7 @@ import structlog
 
 from integrations.stripe import facts, invoices
 from integrations.stripe.client import MOST_ON_A_PAGE, StripeAccount
-from models.ports import BadSignature, Clock, EventPage, ReceivedEvent, Refused, Thing
+from models.ports import BadSignature, Clock, EventPage, ReceivedEvent, Refused
 from models.rules.facts import Fact, InvoiceGone, Mirrored
 
 TOLERANCE_SECONDS = 300
@@ -64,12 +64,6 @@ class StripeWebhooks:
         async for page in self._account.pages(lambda options: self._account.v1.events.list_async(wanted, options)):
             received = [_reduced(event) for event in page if _translator(event["type"])]
             yield EventPage(received, page[-1]["id"] if page else None)
-
-    async def present(self, thing: Thing, reference: str) -> list[Fact]:
-        """A subscription as it stands now. Raises Refused, Unavailable."""
-        if thing is not Thing.SUBSCRIPTION:
-            return []
-        return [fact for fact in await self.subscription(reference, self._clock.now()) if fact is not None]
 
     # -- one object each ---------------------------------------------------------------------------------------------
 
@@ -155,8 +149,8 @@ class StripeWebhooks:
 
     async def read(self, kind: Mirrored, external_id: str) -> list[Fact]:
         """One mirrored object as it is now; gone where there is none. Raises Refused, Unavailable."""
-        translate = {Mirrored.INVOICE: self.invoice, Mirrored.SUBSCRIPTION: self.subscription}[kind]
-        return await self._found(translate(external_id, self._clock.now()))
+        translate = {Mirrored.INVOICE: self.invoice, Mirrored.SUBSCRIPTION: self.subscription}.get(kind)
+        return await self._found(translate(external_id, self._clock.now())) if translate else []
 
     async def _found(self, translated: Awaitable[Sequence[Fact | None]]) -> list[Fact]:
         try:

@@ -7,11 +7,13 @@ from typing import Any
 from uuid import UUID
 
 from models.actions import corrections, drift
+from models.actions.mirror import read_anew
 from models.actions.unit import Unit, unit
 from models.rules.corrections import ShipmentKind
 from models.rules.drifting import Differs, Repair
 from models.rules.drifting import repair as repair_of
 from models.rules.events import InvoiceBilledOff
+from models.rules.facts import Mirrored
 from models.rules.refusals import Code, Refusal
 from models.rules.states import Provider, ShipmentState
 from models.tables import sql
@@ -121,8 +123,7 @@ _TEXTS = {
 
 
 async def _mirror_again(work: Unit, _row: Drift, invoice: Invoice) -> None:
-    payload = {"invoice_id": invoice.id}
-    work.job("invoices.mirror", payload=payload, subject=f"invoices.mirror:{invoice.id}", user_id=invoice.user_id)
+    read_anew(work, invoice.provider, Mirrored.INVOICE, invoice.external_id)
 
 
 async def _ship_again(work: Unit, row: Drift, invoice: Invoice) -> None:

@@ -2,16 +2,27 @@
 
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from enum import StrEnum
 from uuid import UUID
 
 from tortoise.queryset import QuerySet
 
 from models.actions import drift
 from models.actions.unit import unit
-from models.ports import Collected, Refunded, Thing
+from models.ports import Collected, Refunded
 from models.rules.states import MandateStatus, PaymentStatus, RefundStatus, SubscriptionStatus
 from models.tables.membership import Mandate, Subscription
 from models.tables.payment import Payment, Refund
+
+
+class Thing(StrEnum):
+    """What is compared with its provider each night."""
+
+    PAYMENT = "PAYMENT"
+    REFUND = "REFUND"
+    MANDATE = "MANDATE"
+    SUBSCRIPTION = "SUBSCRIPTION"
+
 
 RECENT = timedelta(days=35)  # in real time; what rests longer changes by an event alone
 Compared = Payment | Refund | Mandate | Subscription

@@ -206,8 +206,9 @@ class InvoiceSeen:
 
 
 class Mirrored(StrEnum):
-    """What is mirrored whole from the card provider, and can be read by its id."""
+    """What is mirrored whole from its provider, and can be read by its id."""
 
+    MANDATE = "MANDATE"
     SUBSCRIPTION = "SUBSCRIPTION"
     INVOICE = "INVOICE"
 

@@ -83,7 +83,9 @@ class Invoice(Node):
     subscription = one("CardSubscription", "The subscription it bills.", on="subscription_id")
     membership = one("Membership", "The membership it pays.")
     user = one("User", "Who pays it.")
-    attendee = one("User", "Whose classes it pays for: its payer's, unless the subscription named another.")
+    attendee = one(
+        "User", "Whose classes it pays for: its payer's, unless the subscription named another.", on="attendee_id"
+    )
     status: InvoiceStatus = column("Its payment state.")
     amount_paid: Money = money("What was paid: money that came.", "amount_paid")
     amount_refunded: Money = money("What was given back in money, or taken back by a bank.", "amount_refunded")

@@ -538,7 +538,7 @@ EXAMPLES: dict[str, tuple[Callable[[dict[str, str]], Words], dict[str, Any] | No
         None,
     ),
     "reportDrift": (lambda ids: {"providers": ["STRIPE"]}, None, "drift.report"),
-    "repairDrift": (lambda ids: {"driftIds": [ids["drift"]]}, None, "invoices.mirror"),
+    "repairDrift": (lambda ids: {"driftIds": [ids["drift"]]}, None, "mirror.read"),
     "configureProvider": (
         lambda ids: {
             "provider": "STRIPE",

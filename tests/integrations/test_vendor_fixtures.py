@@ -23,8 +23,8 @@ from integrations.gocardless.webhook import MANDATES, DirectDebitWebhooks
 from integrations.gocardless.words import OUTCOMES, REFUNDS
 from integrations.stripe.client import StripeAccount
 from integrations.stripe.webhook import StripeWebhooks
-from models.ports import CONFLICT, ReceivedEvent, RefundOrder, Refused, Thing
-from models.rules.facts import InvoiceSeen, MandateChanged, PaymentFact, SubscriptionSeen
+from models.ports import CONFLICT, ReceivedEvent, RefundOrder, Refused
+from models.rules.facts import InvoiceSeen, MandateChanged, Mirrored, PaymentFact, SubscriptionSeen
 from models.rules.states import MandateStatus, PaymentOutcome
 from tests.integrations.conftest import StoppedClock, an_order
 from tests.sandbox.conftest import free_ports, until
@@ -158,7 +158,7 @@ async def test_the_official_lists_and_objects_through_the_client(
     assert (refund.reference, refund.outcome) == ("RF123", REFUNDS[objects["refunds"]["status"]])
     assert (await debits.billing_request("BRQ123"))["id"] == "BRQ123"
     log = DirectDebitWebhooks(debits, ["s"])
-    (fact,) = await log.present(Thing.MANDATE, "MD123")
+    (fact,) = await log.read(Mirrored.MANDATE, "MD123")
     assert isinstance(fact, MandateChanged)
     assert fact.status is MANDATES[objects["mandates"]["status"]] is MandateStatus.PENDING
     pages = [page async for page in log.missed(datetime(2014, 1, 1, tzinfo=UTC), None)]

@@ -297,6 +297,6 @@ async def test_what_the_card_provider_says_of_money_is_taken_over(office: Office
     (drift,) = await Drift.filter(provider=Provider.STRIPE)
     (planned,) = await drift_report.repair_drift([drift.id], acting=BY, at=END)
     assert planned.action is Repair.MIRROR_AGAIN
-    assert (await office.run("invoices.mirror")).state is JobState.DONE
+    assert (await office.run("mirror.read")).state is JobState.DONE
     assert (await Invoice.get(external_id=bought["invoice"])).amount_paid == 50_00
     assert await report(office, Provider.STRIPE) == []

@@ -5,13 +5,12 @@ from datetime import date
 from typing import Any
 from uuid import UUID
 
-from models.actions import drift_report, invoices, jobs
+from models.actions import drift_report, jobs
 from models.actions.drift_report import FIRST
 from models.rules.drifting import Differs, mirrored_differs, shipped_differs
 from models.rules.facts import InvoiceSeen, Mirrored
 from models.rules.money import Money
 from models.rules.states import Provider
-from models.tables.invoice import Invoice
 from workers.work import Unfinished, Work
 
 TURN_SECONDS = 60.0  # a job may take two minutes
@@ -36,14 +35,6 @@ async def report(work: Work) -> None:
                     raise Unfinished
         providers, after = providers[1:], FIRST
     await jobs.progress(work.job.lease, done, done)
-
-
-async def mirror(work: Work) -> None:
-    """Take over an invoice as its provider has it now."""
-    invoice = await Invoice.get(id=UUID(work.job.payload["invoice_id"]))
-    seen = await _seen(work, invoice.external_id)
-    if seen is not None:
-        await invoices.invoice_seen(seen, acting=work.acting, at=work.now)
 
 
 async def _compare(work: Work, provider: Provider, row: Row) -> None:

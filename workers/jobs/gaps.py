@@ -11,7 +11,9 @@ import structlog
 
 from models.actions import inbound, jobs, payments, reconciling, refunds
 from models.actions.jobs import Held
-from models.ports import EventLog, OutcomeUnknown, ProviderError, Refused, Thing, Unavailable
+from models.actions.reconciling import Thing
+from models.ports import EventLog, OutcomeUnknown, ProviderError, Refused, Unavailable
+from models.rules.facts import Mirrored
 from models.rules.states import PaymentOutcome, Provider, RefundOutcome
 from models.tables.membership import Mandate, Subscription
 from models.tables.payment import Payment, Refund
@@ -110,18 +112,18 @@ async def _refund(work: Work, row: Refund) -> None:
 
 
 async def _mandate(work: Work, row: Mandate) -> None:
-    await _present(work, row, Thing.MANDATE)
+    await _present(work, row, Mirrored.MANDATE)
 
 
 async def _subscription(work: Work, row: Subscription) -> None:
-    await _present(work, row, Thing.SUBSCRIPTION)
+    await _present(work, row, Mirrored.SUBSCRIPTION)
 
 
-async def _present(work: Work, row: Mandate | Subscription, thing: Thing) -> None:
+async def _present(work: Work, row: Mandate | Subscription, kind: Mirrored) -> None:
     """A repeat could lift or end again what a person decided since: only what differs is applied."""
     assert row.external_id is not None
-    log_of = await work.providers.event_log(row.provider)
-    for fact in await log_of.present(thing, row.external_id):
+    source = await work.providers.webhooks(row.provider)
+    for fact in await source.read(kind, row.external_id):
         if getattr(fact, "status", None) is not row.status:
             await inbound.apply(fact, acting=work.acting, at=work.now)
 
