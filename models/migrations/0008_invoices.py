@@ -24,6 +24,11 @@ class Migration(migrations.Migration):
             name='attendee',
             field=fields.ForeignKeyField('models.User', source_field='attendee_id', null=True, db_constraint=True, to_field='id', related_name='attended_invoices', on_delete=OnDelete.RESTRICT),
         ),
+        ops.RunSQL(ATTENDEES),
+        ops.AddConstraint(
+            model_name='Invoice',
+            constraint=CheckConstraint(check='(user_id IS NULL) = (attendee_id IS NULL)', name='invoice_attended_where_paid'),
+        ),
         AddFilled(
             model_name='Invoice',
             name='drawn',
@@ -60,5 +65,4 @@ class Migration(migrations.Migration):
             model_name='Shipment',
             constraint=UniqueConstraint(fields=('invoice_id', 'system', 'kind'), name='shipment_once', condition='correction_id IS NULL'),
         ),
-        ops.RunSQL(ATTENDEES),
     ])]

@@ -52,6 +52,7 @@ class Invoice(Row):
         constraints = (
             one_of("invoice", "status", InvoiceStatus),
             check("invoice_period_in_order", "period_start < period_end"),
+            check("invoice_attended_where_paid", "(user_id IS NULL) = (attendee_id IS NULL)"),
             check("invoice_refund_within_paid", "amount_refunded BETWEEN 0 AND amount_paid"),
             unique("invoice_once", "provider", "external_id"),
         )

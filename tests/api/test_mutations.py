@@ -238,8 +238,8 @@ async def _holdings(world: World, user_id: UUID, centre: UUID) -> None:
         start = NOW - 30 * (months_ago + 1) * DAY + (20 * DAY if word == "running invoice" else 0 * DAY)
         invoice = await Invoice.create(
             provider=Provider.STRIPE, external_id=f"in_{months_ago}", subscription_id=mine.id,
-            membership_id=uuid_of(world, "sold"), user_id=user_id, status=InvoiceStatus.PAID, currency="GBP",
-            amount_paid=2000, period_start=start, period_end=start + 29 * DAY,
+            membership_id=uuid_of(world, "sold"), user_id=user_id, attendee_id=user_id, status=InvoiceStatus.PAID,
+            currency="GBP", amount_paid=2000, period_start=start, period_end=start + 29 * DAY,
             billed_off_at=NOW - DAY if word == "billed invoice" else None,
         )  # fmt: skip
         world.put(word, invoice)

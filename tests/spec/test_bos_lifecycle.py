@@ -374,5 +374,11 @@ async def test_classes_are_mirrored_as_they_change_and_disappear(clinic: Clinic)
     assert await clinic.shares() == [25_00, 25_00]
     await clinic.look("practice.check_classes")
     assert await clinic.shares() == [50_00]
+    known = len(await versions(await clinic.invoice()))
+    for days in (4, 5, 6):
+        clinic.held(clinic.now + days * DAY, patient)
+    await clinic.look()
+    assert await clinic.shares() == [12_50] * 4
+    assert len(await versions(await clinic.invoice())) == known + 1, "what is read together is spread once"
     job = await Job.get(key="practice.poll")
     assert job.payload["place"].keys() == {"since", "latest", "seen_at"}

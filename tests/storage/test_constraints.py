@@ -43,6 +43,7 @@ BROKEN: dict[str, dict[str, Any]] = {
     "course_offer_lasts": {"offer_hours": 0},
     "coverage_in_order": {"covered_until": NOON},
     "credit_entry_moves_something": {"delta": 0},
+    "invoice_attended_where_paid": {"user_id": OWN, "attendee_id": None},
     "invoice_period_in_order": {"period_end": NOON},
     "invoice_refund_within_paid": {"amount_paid": 100, "amount_refunded": 101},
     "job_leased_has_lease": {"state": "LEASED"},
@@ -263,6 +264,8 @@ async def test_what_is_referred_to_exists_and_stays(table: str, rows: Rows) -> N
 def _beside(table: str, column: str) -> dict[str, Any]:
     """What a row needs so that nothing but its reference matters."""
     beside: dict[tuple[str, str], dict[str, Any]] = {
+        ("invoice", "user_id"): {"attendee_id": OWN},
+        ("invoice", "attendee_id"): {"user_id": OWN},
         ("ledger_entry", "invoice_id"): {"payment_id": None},
         ("payment", "carried_by_id"): {"status": "CARRIED"},
         ("payment", "booking_id"): {"purpose": "BOOKING", "membership_id": None},

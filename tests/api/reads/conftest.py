@@ -314,8 +314,8 @@ async def invoices() -> None:
     """Ben's invoice, allocated twice and shipped once."""
     await Invoice.create(
         id=UUID(int=100), provider=words.Provider.STRIPE, external_id="in_1", number="A-1",
-        subscription_id=UUID(int=75), membership_id=UUID(int=64), user_id=BEN, status=words.InvoiceStatus.PAID,
-        currency="GBP", amount_paid=10000,
+        subscription_id=UUID(int=75), membership_id=UUID(int=64), user_id=BEN, attendee_id=BEN,
+        status=words.InvoiceStatus.PAID, currency="GBP", amount_paid=10000,
         period_start=at(1, 0), period_end=at(31, 0),
     )  # fmt: skip
     await InvoiceItem.create(
