@@ -4,12 +4,12 @@ from typing import Any
 
 import pytest
 
-from models.actions import invoices
+from models.actions import invoices, subscriptions
 from models.rules.invoicing import Mark
 from models.rules.states import Role
 from models.tables.course import Attendance
 from resolvers.reads.ids import encode
-from tests.build import BY, DAY, NOW, WEEK, Clinic, a_clinic, a_subscriber, attend, tell
+from tests.build import BY, DAY, NOW, WEEK, Clinic, a_clinic, a_subscriber, a_user, attend, tell
 
 END = NOW + WEEK
 VERSIONS = """
@@ -27,6 +27,7 @@ query ($a: ID, $i: ID) { whyNot(attendanceId: $a, invoiceId: $i) {
   payment { paidBy { id } decidedBy candidates { invoice { id } reason steps { rule } } }
 } }
 """
+PEOPLE = "query ($id: ID!) { invoice(by: {id: $id}) { user { id } attendee { id } } }"
 REVENUE = """
 query ($by: RevenueBy!, $c: ID) { revenueReport(from: "2026-03-01", to: "2026-04-01", by: $by, centreId: $c) {
   id name classes invoices amount { amount currency } billedOff { amount }
@@ -96,6 +97,13 @@ async def test_an_invoice_tells_its_story(api: Any) -> None:
         given: "MARKED_DNA",
         encode("Invoice", other.id): "MARKED_DNA",
     }
+
+    child = await a_user("Kim")
+    whose: dict[str, Any] = {"user_id": monthly.user.id, "beneficiary_id": child.id}
+    await subscriptions.link_subscription((await monthly.row()).id, **whose, acting=BY, at=END)
+    people = [await seen(api, PEOPLE, id=encode("Invoice", each.id)) for each in (first, other)]
+    payer, kim = encode("User", monthly.user.id), encode("User", child.id)
+    assert [(each["user"]["id"], each["attendee"]["id"]) for each in people] == [(payer, payer), (payer, kim)]
 
 
 @pytest.mark.usefixtures("database")
