@@ -10,7 +10,8 @@ from resolvers.protocol.faults import Rejected
 class Asked:
     """A document, which of its operations to run, and with what.
 
-    `keep` is True where it is to be found by its digest from now on, `cost` where its price is to be told.
+    `keep` is True where it is to be found by its digest from now on, `cost` where its price is to be told. `values` is
+    how many the variables hold, those inside others as well.
     """
 
     query: str
@@ -18,6 +19,7 @@ class Asked:
     operation_name: str | None = None
     keep: bool = False
     cost: bool = False
+    values: int = 0
 
 
 def bad_request(message: str) -> Rejected:
@@ -25,13 +27,18 @@ def bad_request(message: str) -> Rejected:
     return Rejected(400, "BAD_REQUEST", message)
 
 
-def _has_nul(part: Any) -> bool:
-    """Whether text the database cannot hold stands anywhere in a value or, escaped, in a document."""
+def _counted(part: Any) -> int:
+    """A value, or a document -> how many values it is. Raises Rejected for text the database cannot hold."""
     if isinstance(part, str):
-        return "\x00" in part or "\\u0000" in part or "\\u{0" in part
-    if isinstance(part, dict):
-        return any(_has_nul(each) for pair in part.items() for each in pair)
-    return isinstance(part, list) and any(_has_nul(each) for each in part)
+        if "\x00" in part or "\\u0000" in part or "\\u{0" in part:
+            raise bad_request("The character U+0000 is nowhere allowed.")
+    elif isinstance(part, dict):
+        for name in part:
+            _counted(name)
+        return 1 + sum(map(_counted, part.values()))
+    elif isinstance(part, list):
+        return 1 + sum(map(_counted, part))
+    return 1
 
 
 def asked(body: Any) -> Asked:
@@ -41,16 +48,15 @@ def asked(body: Any) -> Asked:
     query, variables, name = body.get("query"), body.get("variables"), body.get("operationName")
     if not isinstance(query, str) or not query.strip():
         raise bad_request("`query` must be a GraphQL document.")
-    if _has_nul([query, variables, name]):
-        raise bad_request("The character U+0000 is nowhere allowed.")
+    _, values, _ = map(_counted, (query, variables, name))
     if variables is not None and not isinstance(variables, dict):
         raise bad_request("`variables` must be an object or null.")
     if name is not None and not isinstance(name, str):
         raise bad_request("`operationName` must be a string or null.")
     extensions = body.get("extensions")
     if extensions is None:
-        return Asked(query, variables, name or None)
+        return Asked(query, variables, name or None, values=values)
     if not isinstance(extensions, dict):
         raise bad_request("`extensions` must be an object or null.")
     keep, cost = extensions.get("persistedQuery") is not None, extensions.get("cost") is True
-    return Asked(query, variables, name or None, keep, cost)
+    return Asked(query, variables, name or None, keep, cost, values)

@@ -13,6 +13,7 @@ from resolvers.context import Context
 from resolvers.protocol.faults import Rejected
 
 UNREAD = 10  # what it costs to have a document read that was not read lately
+FREE_VALUES = 100  # of variables; each beyond costs a point
 Headers = tuple[tuple[bytes, bytes], ...]
 
 

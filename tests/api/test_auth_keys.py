@@ -135,7 +135,7 @@ async def test_a_stream_and_a_socket_end_as_soon_as_the_bus_says_so(
     for message in messages:
         await said.put(message)
     engine = Engine(core._schema, documents)
-    serving = asyncio.create_task(served(engine, door, deployment)(scope, said.get, told.put))  # type: ignore[operator]
+    serving = asyncio.create_task(served(engine, door, deployment)(scope, said.get, told.put))
     heard: list[str] = []
     async with asyncio.timeout(10):
         while not any('"silent":1' in each for each in heard):
