@@ -5,6 +5,8 @@ from typing import Any
 
 from resolvers.protocol.faults import Rejected
 
+DEEPEST = 100
+
 
 @dataclass(frozen=True, slots=True)
 class Asked:
@@ -27,18 +29,31 @@ def bad_request(message: str) -> Rejected:
     return Rejected(400, "BAD_REQUEST", message)
 
 
-def _counted(part: Any) -> int:
-    """A value, or a document -> how many values it is. Raises Rejected for text the database cannot hold."""
-    if isinstance(part, str):
-        if "\x00" in part or "\\u0000" in part or "\\u{0" in part:
-            raise bad_request("The character U+0000 is nowhere allowed.")
-    elif isinstance(part, dict):
-        for name in part:
-            _counted(name)
-        return 1 + sum(map(_counted, part.values()))
-    elif isinstance(part, list):
-        return 1 + sum(map(_counted, part))
-    return 1
+def _counted(values: list[Any]) -> int:
+    """JSON values -> how many they are, with those inside others. Raises Rejected 400 for what cannot be held."""
+    count = 0
+    for _ in range(DEEPEST):  # level by level: however deep they are, they cannot exhaust Python's stack
+        count += len(values)
+        inside: list[Any] = []
+        for each in values:
+            if isinstance(each, str):
+                _storable(each)
+            elif isinstance(each, dict):
+                for name in each:
+                    _storable(name)
+                inside += each.values()
+            elif isinstance(each, list):
+                inside += each
+        if not inside:
+            return count
+        values = inside
+    raise bad_request(f"`variables` nests deeper than {DEEPEST} levels.")
+
+
+def _storable(text: str) -> None:
+    """Raise Rejected 400 for text the database cannot hold, as it is or, escaped, in a document."""
+    if "\x00" in text or "\\u0000" in text or "\\u{0" in text:
+        raise bad_request("The character U+0000 is nowhere allowed.")
 
 
 def asked(body: Any) -> Asked:
@@ -48,7 +63,8 @@ def asked(body: Any) -> Asked:
     query, variables, name = body.get("query"), body.get("variables"), body.get("operationName")
     if not isinstance(query, str) or not query.strip():
         raise bad_request("`query` must be a GraphQL document.")
-    _, values, _ = map(_counted, (query, variables, name))
+    _counted([query, name])
+    values = _counted([variables])
     if variables is not None and not isinstance(variables, dict):
         raise bad_request("`variables` must be an object or null.")
     if name is not None and not isinstance(name, str):
