@@ -48,6 +48,8 @@ async def test_the_scheme_is_read_as_the_standard_says(database: str) -> None:
         assert await door.viewer(spelt) is not None
     for wrong in (None, "", token, f"Basic {token}", f"Bearer {token}x", f"Bearer {token[:-1]}", "Bearer é", "Bearer"):
         assert await door.viewer(wrong) is None
+    for wrong in ("df_\x00aaaaaaaaaaa_x", "df_' or 1=1 --_x", token.upper(), f"{token}\x00", f"{token}\n", token[:15]):
+        assert await door.viewer(f"Bearer {wrong}x") is None
 
 
 async def test_expired_and_revoked_keys_and_those_for_other_doors_are_refused(database: str) -> None:
