@@ -1,5 +1,6 @@
 """The log of every process: a JSON object per line, or words for a person; no local variables, no rows."""
 
+import logging
 from collections.abc import MutableMapping
 from typing import Any
 
@@ -18,6 +19,15 @@ def log_as_json(*, pretty: bool) -> None:
         ],
         cache_logger_on_first_use=True,
     )
+    for name in ("uvicorn.access", "uvicorn.error"):
+        logging.getLogger(name).addFilter(without_query)
+
+
+def without_query(record: logging.LogRecord) -> bool:
+    """Leave out of the addresses a server was asked at what stands behind their `?`: documents, signatures, people."""
+    if isinstance(record.args, tuple):
+        record.args = tuple(each.partition("?")[0] if isinstance(each, str) else each for each in record.args)
+    return True
 
 
 def without_rows(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:

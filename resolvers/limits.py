@@ -11,7 +11,8 @@ class Limits:
 
     `body_bytes` of HTTP; `document_characters`, `tokens` and `comments` of a document; of each of its operations, with
     fragments written out, `depth`, `aliases`, `directives`, `root_fields` and `nodes` (selections); `page` rows a page;
-    `cost` points and `seconds` an operation; `operations` at once on one socket. Raises ValueError.
+    `cost` points and `seconds` an operation; `operations` at once on one socket, `streams` of one caller in a
+    process. Raises ValueError.
     """
 
     body_bytes: int = BODY_BYTES
@@ -27,6 +28,7 @@ class Limits:
     cost: int = 20_000
     seconds: float = 10.0
     operations: int = 100
+    streams: int = 500
 
     def __post_init__(self) -> None:
         if wrong := [each.name for each in fields(self) if getattr(self, each.name) <= 0]:

@@ -2,6 +2,7 @@
 
 import hashlib
 import hmac
+import re
 import secrets
 from collections.abc import Sequence
 from datetime import datetime, timedelta
@@ -18,6 +19,7 @@ from models.tables.user import User
 PREFIX = "df"
 PUBLIC_BYTES = 6
 LONGEST_OVERLAP_HOURS = 7 * 24
+_TOKEN = re.compile(rf"{PREFIX}_([0-9a-f]{{{2 * PUBLIC_BYTES}}})_([!-~]+)")
 
 
 class Found(NamedTuple):
@@ -121,8 +123,8 @@ async def find_api_key(token: str, *, at: datetime) -> ApiKey | None:
 
 async def live_key(token: str, *, at: datetime) -> Found | None:
     """As `find_api_key`, with how long the token is good: a secret that was changed ends before its key does."""
-    parts = token.split("_", 2)
-    if len(parts) != 3 or parts[0] != PREFIX or len(parts[1]) != 2 * PUBLIC_BYTES or not token.isascii():
+    parts = _TOKEN.fullmatch(token)
+    if parts is None:
         return None
     key = await ApiKey.get_or_none(public_part=parts[1])
     if key is None or key.revoked_at is not None:

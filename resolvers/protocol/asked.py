@@ -5,12 +5,15 @@ from typing import Any
 
 from resolvers.protocol.faults import Rejected
 
+DEEPEST = 100
+
 
 @dataclass(frozen=True, slots=True)
 class Asked:
     """A document, which of its operations to run, and with what.
 
-    `keep` is True where it is to be found by its digest from now on, `cost` where its price is to be told.
+    `keep` is True where it is to be found by its digest from now on, `cost` where its price is to be told. `values` is
+    how many the variables hold, those inside others as well.
     """
 
     query: str
@@ -18,6 +21,7 @@ class Asked:
     operation_name: str | None = None
     keep: bool = False
     cost: bool = False
+    values: int = 0
 
 
 def bad_request(message: str) -> Rejected:
@@ -25,13 +29,31 @@ def bad_request(message: str) -> Rejected:
     return Rejected(400, "BAD_REQUEST", message)
 
 
-def _has_nul(part: Any) -> bool:
-    """Whether text the database cannot hold stands anywhere in a value or, escaped, in a document."""
-    if isinstance(part, str):
-        return "\x00" in part or "\\u0000" in part or "\\u{0" in part
-    if isinstance(part, dict):
-        return any(_has_nul(each) for pair in part.items() for each in pair)
-    return isinstance(part, list) and any(_has_nul(each) for each in part)
+def _counted(values: list[Any]) -> int:
+    """JSON values -> how many they are, with those inside others. Raises Rejected 400 for what cannot be held."""
+    count = 0
+    for _ in range(DEEPEST):  # level by level: however deep they are, they cannot exhaust Python's stack
+        count += len(values)
+        inside: list[Any] = []
+        for each in values:
+            if isinstance(each, str):
+                _storable(each)
+            elif isinstance(each, dict):
+                for name in each:
+                    _storable(name)
+                inside += each.values()
+            elif isinstance(each, list):
+                inside += each
+        if not inside:
+            return count
+        values = inside
+    raise bad_request(f"`variables` nests deeper than {DEEPEST} levels.")
+
+
+def _storable(text: str) -> None:
+    """Raise Rejected 400 for text the database cannot hold, as it is or, escaped, in a document."""
+    if "\x00" in text or "\\u0000" in text or "\\u{0" in text:
+        raise bad_request("The character U+0000 is nowhere allowed.")
 
 
 def asked(body: Any) -> Asked:
@@ -41,16 +63,16 @@ def asked(body: Any) -> Asked:
     query, variables, name = body.get("query"), body.get("variables"), body.get("operationName")
     if not isinstance(query, str) or not query.strip():
         raise bad_request("`query` must be a GraphQL document.")
-    if _has_nul([query, variables, name]):
-        raise bad_request("The character U+0000 is nowhere allowed.")
+    _counted([query, name])
+    values = _counted([variables])
     if variables is not None and not isinstance(variables, dict):
         raise bad_request("`variables` must be an object or null.")
     if name is not None and not isinstance(name, str):
         raise bad_request("`operationName` must be a string or null.")
     extensions = body.get("extensions")
     if extensions is None:
-        return Asked(query, variables, name or None)
+        return Asked(query, variables, name or None, values=values)
     if not isinstance(extensions, dict):
         raise bad_request("`extensions` must be an object or null.")
     keep, cost = extensions.get("persistedQuery") is not None, extensions.get("cost") is True
-    return Asked(query, variables, name or None, keep, cost)
+    return Asked(query, variables, name or None, keep, cost, values)

@@ -2,11 +2,13 @@
 
 import asyncio
 import time
+from collections import Counter
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass
 from inspect import isawaitable
 from typing import Any
+from uuid import UUID
 
 import orjson
 from asyncpg import QueryCanceledError
@@ -26,7 +28,7 @@ from resolvers.context import Context
 from resolvers.protocol.asked import Asked
 from resolvers.protocol.documents import Documents, Prepared
 from resolvers.protocol.faults import TOO_LONG, Rejected, status_of, tell
-from resolvers.protocol.paying import UNREAD, affordable, pay
+from resolvers.protocol.paying import FREE_VALUES, UNREAD, affordable, pay
 from resolvers.protocol.persisted import Persisted
 
 SECONDS = 10.0
@@ -62,6 +64,7 @@ class Engine:
         self.documents = documents
         self.persisted = persisted or Persisted()
         self._seconds = seconds
+        self._streams: Counter[UUID] = Counter()
 
     async def admit(self, asked: Asked, context: Context) -> Prepared:
         """Check a document and take what its operation costs. Raises Rejected."""
@@ -69,7 +72,7 @@ class Engine:
         if known is None:
             await pay(context, UNREAD)
         prepared = known or self.documents.prepare(asked.query)
-        context.cost = prepared.price(asked.operation_name, asked.variables)
+        context.cost = prepared.price(asked.operation_name, asked.variables) + max(0, asked.values - FREE_VALUES)
         affordable(context)
         await pay(context, context.cost if known else context.cost - UNREAD)
         if asked.keep:
@@ -96,6 +99,22 @@ class Engine:
 
     async def stream(self, prepared: Prepared, asked: Asked, context: Context) -> AsyncGenerator[Answer, None]:
         """Execute a subscription: one answer per event. Ends after an answer that was refused."""
+        caller, most = context.viewer.key_id, context.deployment.limits.streams
+        if self._streams[caller] >= most:
+            words = f"A caller has {most} subscriptions at once: end one of them first."
+            no = GraphQLError(words, extensions={"code": "THROTTLED"})
+            yield self._refused([no], prepared, context)
+            return
+        self._streams[caller] += 1
+        try:
+            async with aclosing(self._events(prepared, asked, context)) as answers:
+                async for answer in answers:
+                    yield answer
+        finally:
+            self._streams[caller] -= 1
+            self._streams += Counter()  # forgets who has none
+
+    async def _events(self, prepared: Prepared, asked: Asked, context: Context) -> AsyncGenerator[Answer, None]:
         results = subscribe(
             self.schema,
             prepared.document,

@@ -25,7 +25,7 @@ from resolvers.protocol.asked import Asked, asked, bad_request
 from resolvers.protocol.documents import Prepared
 from resolvers.protocol.engine import Answer, Engine
 from resolvers.protocol.faults import INTERNAL, MASKED, Rejected, stamp
-from resolvers.protocol.negotiation import EVENTS, JSON, body_type, offered
+from resolvers.protocol.negotiation import EVENTS, JSON, SAFE, body_type, offered
 from resolvers.protocol.origins import Origins
 from resolvers.protocol.paying import headers as of_points
 from resolvers.protocol.paying import with_cost
@@ -34,11 +34,6 @@ from resolvers.protocol.sse import send_events
 COST = b"graphql-cost"  # the header of who wants to be told the price
 DRAINED_BYTES = 64 << 20
 DRAIN_SECONDS = 10.0
-_SAFE = (
-    (b"cache-control", b"no-store"),
-    (b"vary", b"Accept, Authorization, Origin"),
-    (b"x-content-type-options", b"nosniff"),
-)
 log = structlog.get_logger("dueflow.graphql")
 
 
@@ -67,7 +62,7 @@ class Call:
         length = str(len(body)).encode()
         every = [(b"content-type", kind), (b"content-length", length), (b"x-request-id", self.request_id.encode())]
         await self.send(
-            {"type": "http.response.start", "status": status, "headers": [*every, *_SAFE, *self.beside, *headers]}
+            {"type": "http.response.start", "status": status, "headers": [*every, *SAFE, *self.beside, *headers]}
         )
         await self.send({"type": "http.response.body", "body": body})
 
@@ -120,7 +115,7 @@ class GraphQLOverHTTP:
             body = orjson.dumps({"errors": stamp(no.errors, call.request_id)})
             if no.spoken and call.context is not None and call.media[0] == EVENTS:
                 # clients of streams read an error of GraphQL's only where it comes as an event
-                await send_events(call.send, _single(Answer(body)), call.context)
+                await send_events(call.send, _single(body), call.context, beside=call.beside)
                 return
             status = 200 if no.spoken and no.status < 500 and call.media[0] == JSON else no.status
             await call.reply(status, body, no.headers)
@@ -156,8 +151,10 @@ class GraphQLOverHTTP:
         body = _from_url(call.scope) if call.scope["method"] == "GET" else await _from_body(call)
         request = asked(await self._engine.persisted.completed(body))
         context = call.context = Context(viewer, self._deployment, call.request_id)
-        prepared = await self._engine.admit(request, context)
-        call.beside += of_points(context)
+        try:
+            prepared = await self._engine.admit(request, context)
+        finally:
+            call.beside += of_points(context)
         wanted = request.cost or call.header(COST) is not None
         if call.media[0] != EVENTS and (whole := await self._engine.read(request, context)) is not None:
             await call.reply(200, with_cost(whole, context, wanted=wanted))
@@ -167,11 +164,12 @@ class GraphQLOverHTTP:
             await self._stream(call, prepared, request, context)
             return
         answer = await self._once(call, prepared, operation, request, context)
+        body = with_cost(answer.body, context, wanted=wanted)
         if call.media[0] == EVENTS:
-            await send_events(call.send, _single(answer), context)
+            await send_events(call.send, _single(body), context, beside=call.beside)
         else:
             status = 200 if call.media[0] == JSON and answer.status < 500 else answer.status
-            await call.reply(status, with_cost(answer.body, context, wanted=wanted))
+            await call.reply(status, body)
 
     async def _once(
         self, call: Call, prepared: Prepared, operation: OperationDefinitionNode, request: Asked, context: Context
@@ -197,8 +195,8 @@ class GraphQLOverHTTP:
         await send_events(call.send, answers, context, ended, call.receive, call.beside)
 
 
-async def _single(answer: Answer) -> AsyncGenerator[Answer, None]:
-    yield answer
+async def _single(body: bytes) -> AsyncGenerator[Answer, None]:
+    yield Answer(body)
 
 
 def _too_large(most: int) -> Rejected:

@@ -1,4 +1,4 @@
-"""Which media types a request brings and takes."""
+"""Which media types a request brings and takes, and how its answer is to be kept."""
 
 from functools import lru_cache
 
@@ -7,6 +7,11 @@ from resolvers.protocol.faults import Rejected
 JSON = "application/json"
 RESPONSE = "application/graphql-response+json"
 EVENTS = "text/event-stream"
+SAFE = (  # headers of every answer, whatever its form
+    (b"cache-control", b"no-store"),
+    (b"vary", b"Accept, Authorization, Origin"),
+    (b"x-content-type-options", b"nosniff"),
+)
 _SERVED = (RESPONSE, JSON, EVENTS)
 _UTF8 = frozenset({"utf-8", "utf8"})
 

@@ -8,11 +8,12 @@ import math
 
 import orjson
 
-from models.ports import Left, Purse
+from models.ports import Left
 from resolvers.context import Context
 from resolvers.protocol.faults import Rejected
 
 UNREAD = 10  # what it costs to have a document read that was not read lately
+FREE_VALUES = 100  # of variables; each beyond costs a point
 Headers = tuple[tuple[bytes, bytes], ...]
 
 
@@ -23,7 +24,7 @@ async def pay(context: Context, points: int) -> None:
         return
     context.left = await purse.spend(str(context.viewer.key_id), points)
     if context.left.wait:
-        raise _throttled(purse, context.left, points)
+        raise _throttled(context.left, points)
 
 
 def affordable(context: Context) -> None:
@@ -40,10 +41,8 @@ def affordable(context: Context) -> None:
 def headers(context: Context) -> Headers:
     """What is said of a caller's points beside an answer."""
     purse, left = context.deployment.purse, context.left
-    return () if purse is None or left is None else _headers(purse, left)
-
-
-def _headers(purse: Purse, left: Left) -> Headers:
+    if purse is None or left is None:
+        return ()
     seconds = math.ceil((purse.burst - left.points) / purse.per_second)
     window = math.ceil(purse.burst / purse.per_second)
     return (
@@ -52,12 +51,12 @@ def _headers(purse: Purse, left: Left) -> Headers:
     )
 
 
-def _throttled(purse: Purse, left: Left, points: int) -> Rejected:
+def _throttled(left: Left, points: int) -> Rejected:
     seconds = math.ceil(left.wait)
     words = f"This needs {points} points and {left.points} are left: ask again in {seconds} seconds."
     told = {"code": "THROTTLED", "retryAfter": seconds, "requested": points, "remaining": left.points}
-    told_too = ((b"retry-after", str(seconds).encode()), *_headers(purse, left))
-    return Rejected(429, "THROTTLED", words, headers=told_too, errors=[{"message": words, "extensions": told}])
+    wait = ((b"retry-after", str(seconds).encode()),)
+    return Rejected(429, "THROTTLED", words, headers=wait, errors=[{"message": words, "extensions": told}])
 
 
 def with_cost(body: bytes, context: Context, *, wanted: bool) -> bytes:

@@ -8,13 +8,13 @@ from starlette.types import Receive, Send
 
 from resolvers.context import Context
 from resolvers.protocol.engine import Answer
+from resolvers.protocol.negotiation import SAFE
 
 TICK_SECONDS = 5.0
 _HEADERS = [
     (b"content-type", b"text/event-stream; charset=utf-8"),
-    (b"cache-control", b"no-store"),
     (b"x-accel-buffering", b"no"),
-    (b"x-content-type-options", b"nosniff"),
+    *SAFE,
 ]
 _COMPLETE = b"event: complete\ndata:\n\n"
 

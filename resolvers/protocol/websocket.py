@@ -149,8 +149,7 @@ class GraphQLOverWebSocket:
                 case "connection_init":
                     await self._initialise(socket, message)
                 case "ping":
-                    payload = message.get("payload")
-                    await socket.tell("pong", payload=None if payload is None else orjson.dumps(payload))
+                    await socket.tell("pong", payload=_sent_back(message.get("payload")))
                 case "pong":
                     pass
                 case "subscribe":
@@ -165,9 +164,8 @@ class GraphQLOverWebSocket:
         if socket.initialised:
             raise Close(4429, "Too many initialisation requests")
         socket.initialised = True
-        word = (message.get("payload") or {}).get("authorization")
-        if word is None:
-            word = (message.get("payload") or {}).get("Authorization", socket.header(b"authorization"))
+        given = message.get("payload") or {}
+        word = given.get("authorization") or given.get("Authorization") or socket.header(b"authorization")
         socket.authorization = word if isinstance(word, str) else None
         socket.viewer = await self._door.viewer(socket.authorization)
         if socket.viewer is None:
@@ -286,6 +284,13 @@ def _message(event: Message) -> dict[str, Any]:
     if message.get("payload") is not None and not isinstance(message["payload"], dict):
         raise Close(4400, "A payload must be an object")
     return message
+
+
+def _sent_back(payload: dict[str, Any] | None) -> bytes | None:
+    try:
+        return None if payload is None else orjson.dumps(payload)
+    except TypeError:  # it reads deeper nesting than it writes
+        raise Close(4400, "A payload nests too deeply") from None
 
 
 def _id(message: dict[str, Any]) -> str:

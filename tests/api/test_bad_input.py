@@ -599,11 +599,15 @@ async def written(api: Any, world: World, log: Path) -> str:
     await ExternalLink.create(user_id=api.stranger.id, provider="STRIPE", kind="payment_method", external_id=CARD)
     assert await no(api, "linkUser", taken_card) == ("INVALID_INPUT", "externalId")
     await api.once.post("/webhooks/stripe", content=EVENT, headers=stripe(EVENT, "whsec_guess_of_somebody"))
+    by_address = {"query": f'{{ user(by: {{email: "{api.member.email}"}}) {{ id }} }}'}
+    assert (await api.once.get("/graphql", params=by_address, headers=api.bearer())).status_code == 200
+    assert (await api.once.get(f"/exports/{uuid4()}", params={"signature": CARD})).status_code == 403
     return await asyncio.to_thread(log.read_text)
 
 
 def test_the_log_tells_of_all_this_and_of_no_secret(api: Any, written: str, secret_key: str) -> None:
     assert "webhook refused" in written
+    assert '"GET /graphql HTTP/1.1" 200' in written, "the server's own lines are there, without what stood behind the ?"
     assert "INTERNAL_SERVER_ERROR" not in written
     assert '"fault"' not in written
     secrets = [secret for given in PROVIDER_SECRETS.values() for secret in given.values()]

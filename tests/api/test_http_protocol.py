@@ -147,6 +147,20 @@ async def test_a_malformed_body_is_400(client: httpx.AsyncClient, body: bytes, a
     assert (answer.status_code, code(answer)) == (400, "BAD_REQUEST")
 
 
+@pytest.mark.parametrize("levels", [99, 100, 260, 1_000, 1_020])
+async def test_variables_nest_so_deep_and_no_deeper(client: httpx.AsyncClient, levels: int) -> None:
+    nested = b"[" * (levels - 1) + b"]" * (levels - 1)  # the object of the variables is a level itself
+    for query in (b"{ __typename }", b"mutation { updateUser(input: {}) { userErrors { code } } }"):
+        body = b'{"query":"%s","variables":{"f":%s}}' % (query, nested)
+        answer = await client.post(
+            "/graphql", content=body, headers={"content-type": JSON, "idempotency-key": str(levels)}
+        )
+        if levels > 100:
+            assert (answer.status_code, code(answer)) == (400, "BAD_REQUEST")
+        else:
+            assert answer.status_code == 200
+
+
 @pytest.mark.parametrize(
     "url", ["/graphql", "/graphql?query=%ff", "/graphql?query={a}&variables={", "/graphql?variables={}"]
 )

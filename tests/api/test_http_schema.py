@@ -1,5 +1,6 @@
 """The schema as clients meet it: printed as committed, described throughout, its words arriving as ours."""
 
+import ast
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -37,6 +38,18 @@ def test_an_enum_arrives_as_the_word_the_rules_compare_with() -> None:
         if isinstance(made, GraphQLEnumType):
             for word in made.values:
                 assert type(made.parse_value(word)) is not str, f"{name}.{word}"
+
+
+def test_strawberry_declares_and_our_engine_serves() -> None:
+    taken = {
+        f"{node.module}.{each.name}"
+        for path in (SDL.parents[1] / "resolvers" / "protocol").glob("*.py")
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.ImportFrom) and str(node.module).startswith("strawberry")
+        for each in node.names
+    }
+    assert taken == {"strawberry.execution.optimized_is_awaitable", "strawberry.schema.schema.validate_document"}
+    assert schema.extensions == ()
 
 
 def parts() -> Iterator[tuple[str, Any]]:

@@ -1,6 +1,9 @@
 """What one document may hold and what its caller may spend: each limit is passed, one more is refused by its code."""
 
 import asyncio
+import itertools
+import os
+import signal
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any
@@ -12,10 +15,12 @@ import redis
 from graphql import parse
 
 from integrations.purse import ALONE, PREFIX, RedisPurse
+from models.tables.job import Job
 from resolvers import cost, guard
 from resolvers.limits import BODY_BYTES, LIMITS, Limits, Rate
 from resolvers.protocol.documents import Documents
 from resolvers.protocol.faults import Rejected
+from resolvers.reads.ids import encode
 from schema.root import schema
 
 CORE = schema._schema
@@ -28,7 +33,10 @@ def small_purses() -> Iterator[None]:
     """The API of this module gives its callers little, and takes little at once."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("DUEFLOW_RATE", '{"burst": 2000, "per_second": 20}')
-        patch.setenv("DUEFLOW_LIMITS", '{"depth": 6, "page": 20, "cost": 800, "operations": 3, "body_bytes": 20000}')
+        patch.setenv(
+            "DUEFLOW_LIMITS",
+            '{"depth": 6, "page": 20, "cost": 800, "operations": 3, "streams": 4, "body_bytes": 20000}',
+        )
         yield
 
 
@@ -168,6 +176,20 @@ async def test_what_costs_too_much_is_refused_before_it_runs(client: httpx.Async
     assert (error["extensions"]["requested"], error["extensions"]["limit"]) == (1 + 20 * (2 + 20 * 2), 800)
 
 
+async def test_what_variables_hold_beyond_a_hundred_values_is_paid_for(client: httpx.AsyncClient) -> None:
+    query = "query Q($filter: UserFilter) { viewer { role } }"
+    unread = "query U($filter: UserFilter) { users(first: 1, filter: $filter) { totalCount } }"
+    ids = {"filter": {"ids": ["x"] * 897}}  # with the list and the two objects around it 900 values
+    for text, given, told in (
+        (query.replace("Q($filter: UserFilter)", "Q"), {"a": [{"b": 1}] * 50}, {"requested": 3}),
+        (unread, ids, {"code": "MAX_COST_EXCEEDED", "requested": 1 + 10 + 800}),
+    ):
+        asked = {"query": text, "variables": given, "extensions": {"cost": True}}
+        answer = (await client.post("/graphql", json=asked)).json()
+        found = answer["errors"][0]["extensions"] if "errors" in answer else answer["extensions"]["cost"]
+        assert told.items() <= found.items(), answer
+
+
 async def test_pages_and_bodies_are_as_long_as_the_deployment_says(client: httpx.AsyncClient) -> None:
     for name, fits in (("first", 20), ("last", 20)):
         for size, code in ((fits, None), (fits + 1, "BAD_USER_INPUT")):
@@ -207,12 +229,59 @@ async def test_who_has_spent_all_is_told_when_to_come_back(api: Any, client: htt
         assert said["payload"][0]["extensions"]["retryAfter"] > 0
 
 
+async def test_while_redis_is_silent_callers_have_a_part_of_their_rate(
+    api: Any, client: httpx.AsyncClient, redis_url: str
+) -> None:
+    asked = {"query": "{ users(first: 20) { nodes { memberships(first: 20) { nodes { id } } } } }"}
+    client.headers.update(api.bearer("FINANCE"))
+    with redis.Redis.from_url(redis_url) as there:
+        process = int(there.info("server")["process_id"])
+    os.kill(process, signal.SIGSTOP)
+    try:
+        answers = [await client.post("/graphql", json=asked) for _ in range(3)]
+        async with api.socket("FINANCE") as wire:
+            await wire.subscribe(asked["query"])
+            assert (await wire.hear())["payload"][0]["extensions"]["code"] == "THROTTLED"
+    finally:
+        os.kill(process, signal.SIGCONT)
+    assert [answer.status_code for answer in answers] == [200, 429, 429]
+    (error,) = answers[-1].json()["errors"]
+    part = RATE.burst * ALONE
+    assert 0 <= error["extensions"]["remaining"] <= part - 441 + 20
+    assert error["extensions"]["retryAfter"] > (441 - part + 441) / RATE.per_second, "it comes back more slowly too"
+    deadline = time.monotonic() + 30
+    while (await client.post("/graphql", json=asked)).status_code != 200:
+        assert time.monotonic() < deadline, "Redis is back, and nobody asks it"
+        await asyncio.sleep(0.2)
+
+
 async def test_a_socket_carries_as_many_operations_as_the_deployment_says(api: Any) -> None:
     async with api.socket("FINANCE") as wire:
         for number in range(4):
             await wire.subscribe("subscription { bookingUpdated { kind } }", id=str(number))
         said = await wire.hear()
         assert (said["id"], said["payload"][0]["extensions"]["code"]) == ("3", "THROTTLED")
+
+
+async def test_a_caller_has_so_many_subscriptions_over_all_its_sockets_and_streams(api: Any) -> None:
+    job = await Job.create(kind="test.nothing", key="test:followed", user=api.member)
+    query = f'subscription {{ jobUpdated(id: "{encode("Job", job.id)}") {{ kind }} }}'
+    deadline = time.monotonic() + 20
+    async with api.socket("FRONT_DESK") as one, api.socket("FRONT_DESK") as two, api.client("FRONT_DESK") as client:
+        for wire, number in itertools.product((one, two), "ab"):
+            await wire.subscribe(query, id=number)
+            assert (await wire.hear())["type"] == "next"
+        stream = await client.post("/graphql", json={"query": query}, headers={"accept": "text/event-stream"})
+        assert "THROTTLED" in stream.text
+        assert stream.text.endswith("event: complete\ndata:\n\n")
+        await one.subscribe(query, id="c")
+        said = await one.hear()
+        assert (said["id"], said["payload"][0]["extensions"]["code"]) == ("c", "THROTTLED")
+        await two.say(type="complete", id="a")
+        while said["type"] == "error":
+            assert time.monotonic() < deadline, "who ended one may begin another"
+            await one.subscribe(query, id="c")
+            said = await one.hear()
 
 
 # -- purses ------------------------------------------------------------------------------------------------------------

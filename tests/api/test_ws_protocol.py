@@ -8,6 +8,7 @@ import websockets
 
 from models.tables.user import User
 
+DEEP = "[" * 500 + "]" * 500
 SUBSCRIBE = {"type": "subscribe", "id": "1", "payload": {"query": "{ __typename }"}}
 
 
@@ -102,6 +103,11 @@ async def test_an_id_in_use_is_4409(api: Any) -> None:
         '{"type":"subscribe","id":"1","payload":{"query":"{__typename}","operationName":7}}',
         '{"type":"complete"}',
         '{"type":"ping","payload":7}',
+        '{"type":"ping","payload":{"deep":' + "[" * 500 + "]" * 500 + "}}",
+        '{"type":"subscribe","id":"1","payload":{"query":"{__typename}","variables":{"v":'
+        + "[" * 500
+        + "]" * 500
+        + "}}}",
         "[" * 20_000,
         b"\x00\x01",
     ],

@@ -30,7 +30,7 @@ function conversation(to, frames, protocol = 'graphql-transport-ws') {
     const end = () => {
       clearTimeout(quiet)
       // operations run side by side: each id's messages in their order, whichever came first
-      done(heard.toSorted((one, other) => (one.id && other.id ? one.id.localeCompare(other.id) : 0)))
+      done([...heard].sort((one, other) => (one.id && other.id ? one.id.localeCompare(other.id) : 0)))
       socket.removeAllListeners('close')
       socket.terminate()
     }

@@ -11,6 +11,8 @@ import pytest
 
 from tests.api.conftest import Api
 
+pytestmark = pytest.mark.timeout(400)  # the first of them may have all packages to install
+
 HERE = Path(__file__).resolve().parent
 SECONDS = 100
 

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.timeout(400)  # the first of them may have all packages to install
+
 HERE = Path(__file__).resolve().parent / "generators"
 SDL = HERE.parents[2] / "schema" / "schema.graphql"
 STRICT = ["--strict", "--noEmit", "--skipLibCheck", "--module", "esnext", "--moduleResolution", "bundler"]

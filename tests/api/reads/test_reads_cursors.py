@@ -103,6 +103,8 @@ async def test_a_cursor_fits_its_own_list_order_and_filter_alone(many: Any) -> N
     for asked, given in (
         (query, bent),
         (query, cursor[:-4]),
+        (query, f" {cursor}\n"),
+        (query, cursor.upper()),
         (query.replace("EXPIRED", "ACTIVE"), cursor),
         (page("[{field: STARTS_ON, direction: ASC}]", "first: 1, after: $cursor"), cursor),
         ("query($cursor: String) { users(after: $cursor) { nodes { id } } }", cursor),
