@@ -108,7 +108,7 @@ class Taking:
     @property
     def told(self) -> Collected:
         """What the port tells of it."""
-        return Collected(self.id, OUTCOMES[self.status], self.cause, self.amount, self.currency)
+        return Collected(self.id, OUTCOMES[self.status], self.cause, self.will_retry, self.amount, self.currency)
 
 
 @dataclass

@@ -255,6 +255,8 @@ class Truths:
                 wrong = taking.status not in OVER
             elif row.status is P.SUBMITTED:
                 wrong = not under_way
+            elif row.status is P.FAILED and row.will_retry is not taking.will_retry:
+                wrong = True  # it waits for a bank that gave up, or is asked for beside it
             else:
                 given_up = row.status in (P.CARRIED, P.WRITTEN_OFF)
                 wrong = (row.status in RECEIVED) != (taking.status in TAKEN) or (under_way and not given_up)

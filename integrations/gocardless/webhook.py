@@ -14,7 +14,7 @@ from typing import Any
 import structlog
 
 from integrations.gocardless.client import DirectDebits, refunded
-from integrations.gocardless.words import OUTCOMES, TELLING
+from integrations.gocardless.words import OUTCOMES
 from models.ports import BadSignature, EventPage, ReceivedEvent, Thing
 from models.rules.facts import (
     Fact,
@@ -126,9 +126,8 @@ class DirectDebitWebhooks:
             outcome = PaymentOutcome.SUBMITTED
         if outcome is None:
             return None
-        about_it = action in TELLING.get(outcome, ())
-        # Another event came late: why it failed, and whether it is tried again, stands in the event about that.
-        details = event.get("details") or {} if about_it else await self._debits.last_details(payment["id"], outcome)
+        # This event may be old: why it failed, and whether it is tried again, stands in the newest one about that.
+        details = await self._debits.last_details(payment["id"], outcome)
         return PAYMENTS[outcome](
             payment_reference=(payment.get("metadata") or {}).get("payment_id"),
             provider=WHO,

@@ -38,9 +38,6 @@ PAYMENTS: dict[str, type[PaymentNews]] = {
     "canceled": PaymentCancelled,
 }
 
-# States of a dispute in which the bank has the money; an inquiry (warning_...) moves none, and a won one gave it back.
-WITHDRAWN = frozenset({"needs_response", "under_review", "lost"})
-
 _log = structlog.get_logger(__name__)
 
 

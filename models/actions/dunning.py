@@ -55,11 +55,11 @@ async def retry_payment(payment_id: UUID, *, acting: str, at: datetime) -> Payme
     """
     async with unit(acting=acting, at=at) as work:
         payment = await asking.locked(payment_id)
-        if payment.status is not PaymentStatus.FAILED or payment.booking_id or payment.will_retry:
+        if payment.status is not PaymentStatus.FAILED or payment.booking_id:
             raise Refusal(Code.PAYMENT_NOT_RETRYABLE, f"The payment is {payment.status}.", field=("paymentId",))
         if await is_over(payment):
             raise Refusal(Code.PAYMENT_NOT_RETRYABLE, "Its membership has ended.", field=("paymentId",))
-        if await _asked_again(payment):
+        if await asked_for(payment):
             raise Refusal(Code.PAYMENT_NOT_RETRYABLE, "It is being asked for already.", field=("paymentId",))
         if not await _again(work, payment):
             raise Refusal(Code.NO_MANDATE, field=("paymentId",))
@@ -84,16 +84,16 @@ async def retry_as_planned(payment_id: UUID, *, acting: str, at: datetime) -> No
             return
         if payment.retry_on > await fees.today_of(await Membership.get(id=payment.membership_id), work):
             return
-        gone = payment.will_retry or await is_over(payment) or await _asked_again(payment)
-        if gone or not await _again(work, payment):
+        if await is_over(payment) or await asked_for(payment) or not await _again(work, payment):
             payment.retry_on = None
             await payment.save(update_fields=["retry_on"])
             work.audit("give_up_retry", payment)
 
 
-async def _asked_again(payment: Payment) -> bool:
+async def asked_for(payment: Payment) -> bool:
+    """Whether a missed payment is asked for again already: by its provider itself, or by a job of ours."""
     waiting = (JobState.READY, JobState.LEASED)
-    return await Job.exists(subject=f"payments.retry:{payment.id}", state__in=waiting)
+    return payment.will_retry or await Job.exists(subject=f"payments.retry:{payment.id}", state__in=waiting)
 
 
 async def _again(work: Unit, payment: Payment) -> bool:

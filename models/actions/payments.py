@@ -43,6 +43,7 @@ from models.tables.payment import Payment
 
 COLLECTABLE = frozenset({PaymentStatus.DUE, PaymentStatus.UNKNOWN})
 ANYWHERE = frozenset(PaymentStatus)
+TRIED_THERE = (PaymentStatus.SUBMITTED, PaymentStatus.FAILED)  # what a failed one becomes by its provider's own doing
 CHANGES = ["status", "reference", "failure", "will_retry", "attempts", "asks", "retry_on", "carried_by_id"]
 
 
@@ -104,7 +105,7 @@ async def outcome_unknown(payment_id: UUID, *, code: str, acting: str, at: datet
     async with unit(acting=acting, at=at) as work:
         payment = await _locked(payment_id)
         if payment.status in COLLECTABLE and (payment.status, payment.failure) != (PaymentStatus.UNKNOWN, code):
-            payment.status, payment.failure, payment.asks = PaymentStatus.UNKNOWN, code[:60], 0
+            payment.status, payment.failure, payment.asks = PaymentStatus.UNKNOWN, code[: asking.LONGEST_FAILURE], 0
             await payment.save(update_fields=["status", "failure", "asks"])
             work.emit(PaymentUpdated(payment_id=payment.id, user_id=payment.user_id))
         if payment.status is PaymentStatus.UNKNOWN and code == CONFLICT:
@@ -141,7 +142,8 @@ async def settle(
         await Course.filter(bookings__payment__id=payment_id).select_for_update(of=("course",)).first()
         payment = await _locked(payment_id)
         outcome = await fees.became(payment, outcome, failure)
-        status = settled(payment.status, outcome) if payment.status in only_from else None
+        anew = payment.will_retry is not will_retry  # it failed once more, and news between was lost
+        status = settled(payment.status, outcome, anew=anew) if payment.status in only_from else None
         if status is None:
             if reference and payment.reference is None:
                 payment.reference = reference
@@ -153,9 +155,10 @@ async def settle(
         twice = await late_money.taken_twice(payment, before)
         payment.status, payment.carried_by_id = again or (status, None)
         status, payment.reference = payment.status, reference or payment.reference
-        payment.failure, payment.will_retry, payment.asks = failure, will_retry, 0
+        payment.failure = failure[: asking.LONGEST_FAILURE] if failure else None
+        payment.will_retry, payment.asks = will_retry, 0
         payment.retry_on = await dunning.next_try(work, payment, status, will_retry=will_retry)
-        if before is PaymentStatus.FAILED and status is PaymentStatus.SUBMITTED and only_from is ANYWHERE:
+        if before is PaymentStatus.FAILED and status in TRIED_THERE and only_from is ANYWHERE:
             payment.attempts += 1  # the provider tries again by itself: should that fail too, it is told anew (R44)
         await payment.save(update_fields=CHANGES)
         after = {"status": status, "failure": failure} | ({"retry_on": payment.retry_on} if payment.retry_on else {})

@@ -242,14 +242,19 @@ async def test_an_event_that_comes_late_tells_the_latest_state_and_its_cause(
 
 
 async def test_whether_the_provider_tries_again_comes_with_the_failure(
-    webhooks: DirectDebitWebhooks, sandbox: Sandbox, debits: DirectDebits, order: Collection
+    webhooks: DirectDebitWebhooks, sandbox: Sandbox, receiver: Receiver, debits: DirectDebits, order: Collection
 ) -> None:
+    """Also where the first failure is told after the last one: the newest decides."""
     reference = (await debits.collect(order)).reference
-    sandbox.do("gocardless", "fail_payment", payment=reference)
-    details = {"origin": "bank", "cause": "refer_to_payer", "will_attempt_retry": True}
-    event = EVENT | {"links": {"payment": reference}, "details": details}
-    fact = await told(webhooks, ReceivedEvent("EV1", "payments.failed", reference, event))
-    assert (fact.cause, fact.will_attempt_retry) == ("refer_to_payer", True)
+    debits._api.payments.update(reference, params={"retry_if_possible": "true"})
+    sandbox.do("gocardless", "fail_payment", payment=reference, will_attempt_retry=True)
+    first = received(receiver, webhooks, "payments.failed")
+    fact = await told(webhooks, first)
+    assert (fact.cause, fact.will_attempt_retry) == ("insufficient_funds", True)
+    await debits.retry(reference, f"{order.key}:2")
+    sandbox.do("gocardless", "fail_payment", payment=reference, cause="refer_to_payer")
+    fact = await told(webhooks, first)
+    assert (fact.cause, fact.will_attempt_retry) == ("refer_to_payer", False)
 
 
 async def test_a_mandate_cancelled_at_the_bank_takes_its_payments_along(

@@ -208,6 +208,19 @@ async def test_a_late_failure_event_tells_the_latest_state(
     assert isinstance(fact, PaymentSucceeded)
 
 
+async def test_a_success_told_after_its_dispute_gives_nothing_back(
+    stripe_account: StripeAccount, webhooks: StripeWebhooks, sandbox: Sandbox, receiver: Receiver, order: Collection
+) -> None:
+    reference = (await stripe_account.collect(order)).reference
+    (event,) = received(receiver, webhooks, "payment_intent.succeeded")
+    dispute = sandbox.do("stripe", "dispute_payment", payment_intent=reference)["dispute"]
+    fact, _ = await webhooks.facts(event)
+    assert isinstance(fact, PaymentChargedBack)
+    assert (fact.external_id, fact.cause) == (reference, "fraudulent")
+    sandbox.do("stripe", "end_dispute", dispute=dispute, won=False)
+    assert isinstance((await webhooks.facts(event))[0], PaymentChargedBack)
+
+
 async def test_a_payment_that_is_not_ours_says_nothing(
     webhooks: StripeWebhooks, sandbox: Sandbox, receiver: Receiver
 ) -> None:
