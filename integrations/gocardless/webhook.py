@@ -118,14 +118,13 @@ class DirectDebitWebhooks:
         """Nothing of GoCardless is mirrored."""
         return []
 
-    async def payment(self, event: Json, action: str) -> Fact | None:
-        """An event of a payment -> what became of it; None while it only waits."""
+    async def payment(self, event: Json, _action: str) -> Fact | None:
+        """An event of a payment -> what became of it; one that waits to be sent is with its provider."""
         payment = await self._debits.payment(event["links"]["payment"])
-        outcome = OUTCOMES.get(payment["status"])
-        if outcome is None and action == "resubmission_requested":
-            outcome = PaymentOutcome.SUBMITTED
-        if outcome is None:
+        if payment["status"] not in OUTCOMES:
+            _log.warning("unknown state", provider=WHO, kind="payment", state=payment["status"])
             return None
+        outcome = OUTCOMES[payment["status"]] or PaymentOutcome.SUBMITTED
         # This event may be old: why it failed, and whether it is tried again, stands in the newest one about that.
         details = await self._debits.last_details(payment["id"], outcome)
         return PAYMENTS[outcome](

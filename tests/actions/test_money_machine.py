@@ -227,7 +227,7 @@ STORIES: dict[str, Story] = {
             ("later", {"hours": 1}),
             ("works_on", {}),
             ("instruction", {"pick": 0, "what": 5}),
-            ("told_again", {"pick": 0}),
+            ("told_again", {"pick": 1}),
         ),
     ),
     "the price of a term accrues during a suspension": (
@@ -256,6 +256,28 @@ STORIES: dict[str, Story] = {
             ("works_on", {}),
             ("course_ends", {"pick": 0, "end": 1, "days": 5}),
             ("happens", {"pick": 1, "which": 2, "times": 2}),
+            ("later", {"hours": 24 * 8}),
+        ),
+    ),
+    "a call arrives behind one that was refused": (
+        0,
+        (
+            ("buys_package", {"debit": False}),
+            ("works", {"pick": 0, "fault": Fault.LATE, "uncommitted": False}),
+            ("works", {"pick": 0, "fault": Fault.REFUSED, "uncommitted": False}),
+            ("lands", {"pick": 0}),
+        ),
+    ),
+    "the bank tries again by itself and gives up, and nobody hears of the trying": (
+        0,
+        (
+            ("joins", {"card": True, "debit": True, "kind": 0, "days": 0}),
+            ("later", {"hours": 1}),
+            ("works_on", {}),
+            ("happens", {"pick": 0, "which": 0, "times": 1}),
+            ("happens", {"pick": 0, "which": 2, "times": 1}),
+            ("happens", {"pick": 0, "which": 0, "times": 0}),
+            ("happens", {"pick": 0, "which": 1, "times": 1}),
             ("later", {"hours": 24 * 8}),
         ),
     ),
