@@ -8,9 +8,9 @@ from models.actions.billing_policy import policy
 from models.actions.charges import raise_payment
 from models.actions.transaction import repeated
 from models.actions.unit import Unit, unit
-from models.rules.dunning import next_attempt
+from models.rules.dunning import SuspendOn, next_attempt
 from models.rules.events import PaymentDue
-from models.rules.lifecycle import TERMINAL
+from models.rules.lifecycle import TERMINAL, Cause
 from models.rules.money import Money
 from models.rules.refusals import Code, Refusal
 from models.rules.states import JobState, MandateStatus, PaymentStatus, Provider
@@ -84,10 +84,13 @@ async def retry_as_planned(payment_id: UUID, *, acting: str, at: datetime) -> No
             return
         if payment.retry_on > await fees.today_of(await Membership.get(id=payment.membership_id), work):
             return
-        if await is_over(payment) or await asked_for(payment) or not await _again(work, payment):
+        needless = await is_over(payment) or await asked_for(payment)
+        if needless or not await _again(work, payment):
             payment.retry_on = None
             await payment.save(update_fields=["retry_on"])
             work.audit("give_up_retry", payment)
+            if not needless:
+                await _given_up(work, payment)
 
 
 async def asked_for(payment: Payment) -> bool:
@@ -157,8 +160,22 @@ async def not_retried(payment_id: UUID, *, acting: str, at: datetime) -> bool:
         payment = await asking.locked(payment_id)
         mandate = await _pays_now(payment)
         usable = mandate is not None and mandate.status is MandateStatus.ACTIVE and mandate.id != payment.mandate_id
-        if payment.status is not PaymentStatus.FAILED or payment.membership_id is None or not usable:
+        if payment.status is not PaymentStatus.FAILED or payment.membership_id is None:
             return False
-        assert mandate is not None
-        await _by_another(work, payment, mandate)
-    return True
+        if usable:
+            assert mandate is not None
+            await _by_another(work, payment, mandate)
+        else:
+            await _given_up(work, payment)
+    return usable
+
+
+async def _given_up(work: Unit, payment: Payment) -> None:
+    """Nobody asks for a locked, failed fee any more: that suspends, where its failure did not as it was to be retried.
+
+    Where it suspended at once a person may have lifted that since.
+    """
+    awaited = (await policy()).suspend_on is SuspendOn.RETRIES_EXHAUSTED
+    if awaited and payment.membership_id:
+        membership = await memberships.heir(await memberships.locked(payment.membership_id))
+        await memberships.move(work, membership, Cause.PAYMENT_FAILED, because=(f"payment {payment.id}",))

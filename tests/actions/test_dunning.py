@@ -165,6 +165,28 @@ async def test_set_to_wait_for_the_last_failure_only_that_one_suspends() -> None
     assert await standing(membership) == (Status.SUSPENDED, "PAYMENT_FAILED")
 
 
+async def test_a_retry_that_cannot_be_made_is_the_last_failure() -> None:
+    """The provider refuses it, or nothing can pay any more: nobody asks again, so nobody waits for it."""
+    await configure_billing(suspend_on=SuspendOn.RETRIES_EXHAUSTED, retry_after_days=[1], acting=BY, at=NOW)
+    membership = await a_membership()
+    fee = await a_missed_fee(membership)
+    await dunning.retry_as_planned(fee.id, acting=BY, at=on(4, 1))
+    assert (await standing(membership))[0] is Status.ACTIVE, "it is being asked for"
+    assert await dunning.not_retried(fee.id, acting=BY, at=on(4, 1)) is False
+    assert await standing(membership) == (Status.SUSPENDED, "PAYMENT_FAILED")
+
+    membership = await a_membership()
+    fee = await a_missed_fee(membership)
+    await Mandate.filter(id=membership.mandate_id).update(status=MandateStatus.PENDING)  # signed anew, not active yet
+    await dunning.retry_as_planned(fee.id, acting=BY, at=on(4, 1))
+    assert await standing(membership) == (Status.SUSPENDED, "PAYMENT_FAILED")
+
+    await configure_billing(suspend_on=SuspendOn.FIRST_FAILURE, acting=BY, at=NOW)
+    await memberships.by_staff(membership.id, Cause.RESOLVED_BY_STAFF, acting=BY, at=NOW)
+    await dunning.not_retried(fee.id, acting=BY, at=on(4, 1))
+    assert (await standing(membership))[0] is Status.ACTIVE, "a person lifted what had suspended it at once"
+
+
 async def test_what_ended_is_not_asked_for_again() -> None:
     membership = await a_membership()
     fee = await a_missed_fee(membership)
