@@ -191,6 +191,7 @@ async def _settle_booking(work: Unit, payment: Payment) -> None:
         await cancellations.release(work, payment.booking_id, because=f"payment {payment.status}: {payment.failure}")
 
 
+STANDS = RECEIVED | {PaymentStatus.SUBMITTED, PaymentStatus.CHARGED_BACK}
 UNPAID = (PaymentOutcome.FAILED, PaymentOutcome.CHARGED_BACK, PaymentOutcome.CANCELLED)
 FEE_CAUSES: dict[PaymentStatus, Cause] = {
     PaymentStatus.FAILED: Cause.PAYMENT_FAILED,
@@ -235,7 +236,7 @@ async def _settle_package(work: Unit, payment: Payment) -> None:
 async def payment_fact(fact: PaymentFact, *, acting: str, at: datetime) -> bool:
     """Settle what a provider tells of a payment -> whether it is one of ours and news; others' are left alone."""
     payment = await asking.known(Payment, fact.provider, ours=fact.payment_reference, theirs=fact.external_id)
-    if payment is None:
+    if payment is None or await _beside(payment, fact, acting=acting, at=at):
         return False
     return await settle(
         payment.id,
@@ -246,6 +247,23 @@ async def payment_fact(fact: PaymentFact, *, acting: str, at: datetime) -> bool:
         acting=acting,
         at=at,
     )
+
+
+async def _beside(payment: Payment, fact: PaymentFact, *, acting: str, at: datetime) -> bool:
+    """Whether news is of another collection under our id, beside the one that stands: a person is asked at once.
+
+    One that takes the place of a collection that is over is ours.
+    """
+    if payment.reference in (None, fact.external_id):
+        return False
+    if fact.outcome in UNPAID:
+        return True  # it is the other one that is over
+    if payment.status not in STANDS:
+        return False
+    async with unit(acting=acting, at=at) as work:
+        why = f"the provider has {fact.external_id} under our name as well"
+        await asking.ask_a_person(work, await _locked(payment.id), why)
+    return True
 
 
 async def to_ask_about(limit: int = 100) -> list[tuple[Payment, Collection]]:

@@ -179,10 +179,11 @@ async def settle(
 async def refund_fact(fact: RefundFact, *, acting: str, at: datetime) -> None:
     """Settle what a provider tells of a refund; those of others' payments are left alone.
 
-    A refund somebody made at the provider is written down as one of ours, so that what is left stays true.
+    A refund somebody made at the provider is written down as one of ours, so that what is left stays true; so is
+    another one under our id.
     """
     made = await asking.known(Refund, fact.provider, ours=fact.refund_reference, theirs=fact.external_id)
-    if made is None:
+    if made is None or made.reference not in (None, fact.external_id):
         made = await _made_there(fact, acting=acting, at=at)
     if made is not None:
         failure = fact.cause if fact.outcome is RefundOutcome.FAILED else None
