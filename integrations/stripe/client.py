@@ -212,13 +212,14 @@ class StripeAccount:
         return await self.fetch(self._client.v1.payment_intents.retrieve_async, reference, expand=["latest_charge"])
 
     async def taken_back(self, intent: Json) -> Json | None:
-        """A payment intent with its charge -> the dispute by which a bank has its money, None where it is ours."""
+        """A payment intent with its charge -> the dispute by which a bank has all its money, None where it is ours."""
         charge = intent.get("latest_charge")
         if not isinstance(charge, dict) or not charge.get("disputed"):
             return None
         of: stripe.params.DisputeListParams = {"payment_intent": intent["id"], "limit": MOST_ON_A_PAGE}
         disputes = self.listed(lambda options: self._client.v1.disputes.list_async(of, options))
-        return await anext((one async for one in disputes if one["status"] in WITHDRAWN), None)
+        whole = (one async for one in disputes if one["status"] in WITHDRAWN and one["amount"] >= intent["amount"])
+        return await anext(whole, None)
 
     async def fetch(self, retrieve: Any, reference: str, **params: Any) -> Json:
         """(a `retrieve_async`, id) -> the object as plain JSON, in the version this library is pinned to."""

@@ -24,8 +24,9 @@ from integrations.stripe import facts
 from integrations.stripe.client import StripeAccount
 from integrations.stripe.errors import answered
 from models.ports import Collected, OutcomeUnknown, RateLimited, Unavailable
+from models.rules.facts import RefundFact
 from models.rules.mirroring import reference_of
-from models.rules.states import PaymentOutcome, SubscriptionStatus
+from models.rules.states import PaymentOutcome, RefundOutcome, SubscriptionStatus
 from tests.integrations.conftest import Sandbox, an_order
 from tests.sandbox.conftest import until
 
@@ -112,6 +113,27 @@ def test_a_subscription_stands_by_its_state_and_ends_when_it_ended(
     seen = facts.subscription(sub, sub["items"]["data"], AT)
     assert seen is not None
     assert (seen.status, seen.cancelled_at) == (status, ended)
+
+
+@pytest.mark.parametrize(("status", "outcome"), [("lost", RefundOutcome.SUCCEEDED), ("won", RefundOutcome.FAILED)])
+def test_a_dispute_about_a_part_is_a_refund_made_there(sample: Sample, status: str, outcome: RefundOutcome) -> None:
+    """What was not disputed was received, and is not owed again."""
+    intent = sample("stripe_openapi_fixtures/payment_intent.json")
+    intent |= {"id": "pi_1", "metadata": {"payment_id": "p1"}, "amount": 3500}
+    disputed = sample("stripe_openapi_fixtures/dispute.json")
+    disputed |= {"id": "du_1", "status": status, "amount": 1000, "currency": "gbp"}
+    assert facts.dispute(disputed, intent, AT) == RefundFact(
+        outcome=outcome,
+        refund_reference=None,
+        payment_reference="p1",
+        provider="STRIPE",
+        external_id="du_1",
+        payment_external_id="pi_1",
+        amount=1000,
+        currency="GBP",
+        occurred_at=AT,
+        cause=status,
+    )
 
 
 def test_a_links_address_carries_a_reference_that_is_not_dropped() -> None:

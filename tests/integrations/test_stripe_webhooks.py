@@ -486,7 +486,8 @@ async def test_a_dispute_takes_the_money_back_until_it_is_won(
         "reason": "fraudulent",
         "payment_intent": "pi_1",
     }
-    intent = sample("stripe_openapi_fixtures/payment_intent.json") | {"id": "pi_1", "metadata": {"payment_id": "p1"}}
+    ours = {"id": "pi_1", "metadata": {"payment_id": "p1"}, "amount": disputed["amount"]}
+    intent = sample("stripe_openapi_fixtures/payment_intent.json") | ours
     respx_mock.get("http://127.0.0.1:1/v1/disputes/du_1").respond(json=disputed)
     respx_mock.get("http://127.0.0.1:1/v1/payment_intents/pi_1").respond(json=intent)
     respx_mock.get("http://127.0.0.1:1/v1/invoice_payments").respond(
