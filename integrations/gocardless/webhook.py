@@ -14,7 +14,7 @@ from typing import Any
 import structlog
 
 from integrations.gocardless.client import DirectDebits, refunded
-from integrations.gocardless.words import OUTCOMES
+from integrations.gocardless.words import OUTCOMES, TELLING
 from models.ports import BadSignature, EventPage, ReceivedEvent, Thing
 from models.rules.facts import (
     Fact,
@@ -118,7 +118,7 @@ class DirectDebitWebhooks:
         """Nothing of GoCardless is mirrored."""
         return []
 
-    async def payment(self, event: Json, _action: str) -> Fact | None:
+    async def payment(self, event: Json, action: str) -> Fact | None:
         """An event of a payment -> what became of it; one that waits to be sent is with its provider."""
         payment = await self._debits.payment(event["links"]["payment"])
         if payment["status"] not in OUTCOMES:
@@ -126,7 +126,8 @@ class DirectDebitWebhooks:
             return None
         outcome = OUTCOMES[payment["status"]] or PaymentOutcome.SUBMITTED
         # This event may be old: why it failed, and whether it is tried again, stands in the newest one about that.
-        details = await self._debits.last_details(payment["id"], outcome)
+        own = event.get("details") or {} if action in TELLING.get(outcome, ()) else {}
+        details = await self._debits.last_details(payment["id"], outcome) or own
         return PAYMENTS[outcome](
             payment_reference=(payment.get("metadata") or {}).get("payment_id"),
             provider=WHO,
