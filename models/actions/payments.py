@@ -207,6 +207,8 @@ async def _settle_membership(work: Unit, payment: Payment) -> None:
         await packages.sessions_paid(work, bought, holder=membership)
     elif payment.status in (*MISSED, PaymentStatus.CANCELLED, PaymentStatus.WRITTEN_OFF):
         await packages.sessions_unpaid(work, bought, holder=membership)
+    if payment.status is PaymentStatus.CANCELLED:
+        await endings.drop_later(work, bought)  # it may have carried some of that
     if endings.stopped(payment, membership):
         await endings.follow(work, payment)
         return
@@ -216,7 +218,6 @@ async def _settle_membership(work: Unit, payment: Payment) -> None:
         if suspends((await policy()).suspend_on, will_be_retried=again):
             await memberships.move(work, membership, FEE_CAUSES[payment.status], because=because)
     elif payment.status is PaymentStatus.CANCELLED:
-        await endings.drop_later(work, bought)  # it may have carried some of that
         await fees.ask_anew(work, membership, payment)
         await memberships.follow_instruction(work, membership, because=because)
     elif payment.status in RECEIVED and membership.status is Status.PENDING:

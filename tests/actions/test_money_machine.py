@@ -259,6 +259,17 @@ STORIES: dict[str, Story] = {
             ("later", {"hours": 24 * 8}),
         ),
     ),
+    "what carried a trifle is stopped at the bank after the end": (
+        0,
+        (
+            ("joins", {"card": True, "debit": True, "kind": 4, "days": 0}),
+            ("by_hand", {"pick": 0, "retry": False}),
+            ("by_hand", {"pick": 0, "retry": False}),
+            ("works_on", {}),
+            ("course_ends", {"pick": 0, "end": 1, "days": -35}),
+            ("works_on", {}),
+        ),
+    ),
     "a call arrives behind one that was refused": (
         0,
         (
