@@ -270,6 +270,27 @@ STORIES: dict[str, Story] = {
             ("works_on", {}),
         ),
     ),
+    "an error is kept under the key of the wish to stop": (
+        0,
+        (
+            ("joins", {"card": True, "debit": True, "kind": 0, "days": 0}),
+            ("later", {"hours": 1}),
+            ("works_on", {}),
+            ("course_ends", {"pick": 0, "end": 1, "days": -35}),
+            ("works", {"pick": 0, "fault": Fault.ERROR, "uncommitted": False}),
+        ),
+    ),
+    "an error is kept under the key of a retry": (
+        0,
+        (
+            ("joins", {"card": True, "debit": True, "kind": 0, "days": 0}),
+            ("later", {"hours": 1}),
+            ("works_on", {}),
+            ("happens", {"pick": 0, "which": 2, "times": 1}),
+            ("by_hand", {"pick": 0, "retry": True}),
+            ("works", {"pick": 0, "fault": Fault.ERROR, "uncommitted": False}),
+        ),
+    ),
     "a call arrives behind one that was refused": (
         0,
         (
