@@ -7,7 +7,7 @@ from uuid import UUID
 
 import structlog
 
-from models.actions import asking, dunning, endings, fee_calendar, payments, refunds
+from models.actions import asking, dunning, endings, fee_calendar, jobs, payments, refunds
 from models.actions.asking import Attempt
 from models.ports import (
     CONFLICT,
@@ -158,7 +158,7 @@ async def cancel(work: Work) -> None:
             return
         await settle(PaymentOutcome.SUBMITTED, reference=known.reference, only_from=payments.COLLECTABLE)
         if known.outcome in (None, PaymentOutcome.SUBMITTED):
-            known = await gateway.cancel(known.reference, f"{payment.key}:cancel:{work.job.attempts}")
+            known = await gateway.cancel(known.reference, f"{payment.key}:cancel:{work.job.token}")
     except (Refused, OutcomeUnknown) as failed:
         await endings.not_stopped(payment_id, why=failed.code, acting=work.acting, at=work.now)
         if isinstance(failed, OutcomeUnknown):
@@ -185,8 +185,14 @@ async def retry(work: Work) -> None:
         return
     provider, reference = order
     gateway = await work.providers.payments(provider)
+    key = work.job.payload["key"]
     try:
-        collected = await gateway.retry(reference, work.job.payload["key"])
+        collected = await gateway.retry(reference, key)
+    except OutcomeUnknown as lost:
+        if lost.code == asking.ANSWERED_ERROR:  # which would be repeated under that key
+            fresh = f"{':'.join(key.split(':')[:4])}:{work.job.token}"
+            await jobs.remember(work.job, {**work.job.payload, "key": fresh})
+        raise
     except Refused:
         if await dunning.not_retried(payment_id, acting=work.acting, at=work.now):
             return
