@@ -31,7 +31,8 @@ LONGEST_PAUSE_SECONDS = 3600.0
 WORTH_TELLING_SECONDS = 0.1
 ALONE = 0.25  # what a process takes of the rate while it cannot see the others
 BREAKER_OPEN = "BREAKER_OPEN"
-OUR_CREDENTIALS = "CREDENTIALS"  # the provider answers well: it is us it does not let in
+# the provider answers well: it does not let us in, or somebody else is at the same thing at this moment
+ANSWERED_WELL = ("CREDENTIALS", "IN_USE")
 T = TypeVar("T")
 
 _log = structlog.get_logger(__name__)
@@ -166,6 +167,6 @@ async def _made(call: Callable[[], Awaitable[T]]) -> tuple[str, float, T | Excep
     except RateLimited as limited:
         return "limited", limited.retry_after, limited
     except (Unavailable, OutcomeUnknown) as lost:
-        return ("answered" if lost.code == OUR_CREDENTIALS else "failed"), 0.0, lost
+        return ("answered" if lost.code in ANSWERED_WELL else "failed"), 0.0, lost
     except Exception as said:  # also in the words of a vendor's library: a declined card, a key used before
         return "answered", 0.0, said

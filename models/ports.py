@@ -162,12 +162,14 @@ class Collection:
 class Collected:
     """What the provider has of a collection: its reference, and its outcome where that is already certain.
 
-    `amount` (minor units) and `currency` are for comparing; two that tell the same outcome are equal.
+    `will_retry` is whether the provider itself tries a failed one again. `amount` (minor units) and `currency` are for
+    comparing; two that tell the same outcome are equal.
     """
 
     reference: str
     outcome: PaymentOutcome | None
     failure: str | None = None
+    will_retry: bool = False
     amount: int | None = field(default=None, compare=False)
     currency: str | None = field(default=None, compare=False)
 

@@ -107,7 +107,7 @@ class Taking:
     @property
     def told(self) -> Collected:
         """What the port tells of it."""
-        return Collected(self.id, OUTCOMES[self.status], self.cause, self.amount, self.currency)
+        return Collected(self.id, OUTCOMES[self.status], self.cause, self.will_retry, self.amount, self.currency)
 
 
 @dataclass
@@ -162,6 +162,7 @@ class Bank:
             self._usable(order.mandate)
             taking = Taking(f"PM{next(_numbers)}", order.payment_id, order.amount, order.currency, order.mandate)
             self.takings.append(taking)
+            self._event("payments.created", taking.id)
             return taking
 
         def wanted(known: Taking | Returned) -> bool:
@@ -266,18 +267,14 @@ class Bank:
 
     async def facts(self, event: ReceivedEvent) -> list[Fact]:
         """An event -> what it means, from the object as it is now."""
-        kind, _, action = event.event_type.partition(".")
+        kind = event.event_type.partition(".")[0]
         assert event.object_id is not None
         if kind == "mandates":
             return await self.read(Mirrored.MANDATE, event.object_id)
         if kind == "refunds":
             return [self._refund_fact(next(each for each in self.returned if each.id == event.object_id))]
         taking = self.taking(event.object_id)
-        outcome = OUTCOMES[taking.status]
-        if outcome is None and action == "resubmission_requested":
-            outcome = PaymentOutcome.SUBMITTED
-        if outcome is None:
-            return []
+        outcome = OUTCOMES[taking.status] or PaymentOutcome.SUBMITTED
         told: Any = TELLS[outcome](
             payment_reference=str(taking.payment_id),
             provider=self.provider.value,

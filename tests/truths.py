@@ -66,6 +66,9 @@ class Truths:
             self.carried[row.subject_id] = UUID(row.after["carried_by"]) if row.after["carried_by"] else None
         verbs = AuditEntry.filter(verb="settle_payment").order_by("id")
         self.missed = {row.subject_id for row in await verbs if row.after["status"] in MISSED}
+        waiting = Job.filter(state__in=(JobState.READY, JobState.LEASED), kind="payments.retry")
+        self.retried = {UUID(row.payload["payment_id"]) for row in await waiting}
+        self.retried |= {row.id for row in self.payments.values() if row.retry_on or row.will_retry}
         return self
 
     async def hold(self) -> None:
@@ -208,6 +211,8 @@ class Truths:
             if member.status in (Status.ACTIVE, Status.FUTURE):
                 if first and missed:
                     yield f"{stands} and owes {missed}"
+                if given_up := missed - self.retried:
+                    yield f"{stands} and nobody asks for {given_up} any more"
                 if dead and mandate is not None and mandate.id not in self.world.forgiven:
                     yield f"{stands} and nothing pays it"
             if member.status is Status.SUSPENDED:
@@ -255,6 +260,8 @@ class Truths:
                 wrong = taking.status not in OVER
             elif row.status is P.SUBMITTED:
                 wrong = not under_way
+            elif row.status is P.FAILED and row.will_retry is not taking.will_retry:
+                wrong = True  # it waits for a bank that gave up, or is asked for beside it
             else:
                 given_up = row.status in (P.CARRIED, P.WRITTEN_OFF)
                 wrong = (row.status in RECEIVED) != (taking.status in TAKEN) or (under_way and not given_up)

@@ -69,9 +69,8 @@ class DirectDebits(Calls):
             "metadata": _metadata("payment_id", order.payment_id, order.metadata),
             "links": {"mandate": order.mandate},
         }
-        return collected(
-            _ordered(order, await self._create(self._api.payments.create, self.payment, params, order.key))
-        )
+        made = await self._create(self._api.payments.create, self.payment, params, order.key)
+        return await self._told(_ordered(order, made))
 
     async def look_up(self, order: Collection) -> Collected | None:
         """The mandate's payment with our payment's id. Raises Refused (CONFLICT where it is another), Unavailable."""
@@ -79,13 +78,11 @@ class DirectDebits(Calls):
             return None  # `collect` refuses it, so nothing was ever sent
         listed = await self._all(self._api.payments, {"mandate": order.mandate})
         made = [one for one in listed if (one.get("metadata") or {}).get("payment_id") == str(order.payment_id)]
-        return collected(_ordered(order, min(made, key=lambda one: one["status"] in OVER))) if made else None
+        return await self._told(_ordered(order, min(made, key=lambda one: one["status"] in OVER))) if made else None
 
     async def status(self, reference: str) -> Collected:
-        """What became of a payment, with the cause where it failed. Raises Refused, Unavailable."""
-        payment = await self.payment(reference)
-        details = await self.last_details(reference, OUTCOMES.get(payment["status"]))
-        return collected(payment, details.get("cause"))
+        """What became of a payment; where it failed, why and whether it is tried again. Raises Refused, Unavailable."""
+        return await self._told(await self.payment(reference))
 
     async def retry(self, reference: str, key: str) -> Collected:
         """Submit a failed payment again, at most three times; one that is not failed is only reported.
@@ -94,9 +91,9 @@ class DirectDebits(Calls):
         """
         payment = await self.payment(reference)
         if payment["status"] != "failed":
-            return collected(payment)
+            return await self._told(payment)
         again = await self._write(self._api.payments.retry, reference, headers=keyed(key))
-        return collected(again.attributes)
+        return await self._told(again.attributes)
 
     async def cancel(self, reference: str, key: str) -> Collected:
         """Take back a payment that was not submitted to the banks yet.
@@ -104,7 +101,7 @@ class DirectDebits(Calls):
         Raises Refused (code cancellation_failed) for any other, Unavailable, OutcomeUnknown.
         """
         taken_back = await self._write(self._api.payments.cancel, reference, headers=keyed(key))
-        return collected(taken_back.attributes)
+        return await self._told(taken_back.attributes)
 
     async def refund(self, order: RefundOrder) -> Refunded:
         """Give money back; GoCardless refuses where it counts other refunds of the payment than we do.
@@ -209,6 +206,19 @@ class DirectDebits(Calls):
         wanted = {"created_at[gte]": since.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")}
         return self._pages(self._api.events, wanted, after)
 
+    async def _told(self, payment: Json) -> Collected:
+        """A payment -> what the port tells of it."""
+        outcome = OUTCOMES.get(payment["status"])
+        details = await self.last_details(payment["id"], outcome)
+        return Collected(
+            payment["id"],
+            outcome,
+            details.get("cause"),
+            will_retry=details.get("will_attempt_retry") is True,
+            amount=payment["amount"],
+            currency=payment["currency"],
+        )
+
     async def last_details(self, payment: str, outcome: PaymentOutcome | None) -> Json:
         """(payment, outcome) -> the details of the newest event that tells why; empty where none has to."""
         if outcome not in TELLING:
@@ -216,11 +226,6 @@ class DirectDebits(Calls):
         told = await self._all(self._api.events, {"payment": payment})
         found: Json = next((one.get("details") or {} for one in told if one["action"] in TELLING[outcome]), {})
         return found
-
-
-def collected(payment: Json, cause: str | None = None) -> Collected:
-    """A payment -> what the port tells of it."""
-    return Collected(payment["id"], OUTCOMES.get(payment["status"]), cause, payment["amount"], payment["currency"])
 
 
 def refunded(refund: Json) -> Refunded:

@@ -115,16 +115,15 @@ class DirectDebitWebhooks:
         return [] if fact is None else [fact]
 
     async def payment(self, event: Json, action: str) -> Fact | None:
-        """An event of a payment -> what became of it; None while it only waits."""
+        """An event of a payment -> what became of it; one that waits to be sent is with its provider."""
         payment = await self._debits.payment(event["links"]["payment"])
-        outcome = OUTCOMES.get(payment["status"])
-        if outcome is None and action == "resubmission_requested":
-            outcome = PaymentOutcome.SUBMITTED
-        if outcome is None:
+        if payment["status"] not in OUTCOMES:
+            _log.warning("unknown state", provider=WHO, kind="payment", state=payment["status"])
             return None
-        about_it = action in TELLING.get(outcome, ())
-        # Another event came late: why it failed, and whether it is tried again, stands in the event about that.
-        details = event.get("details") or {} if about_it else await self._debits.last_details(payment["id"], outcome)
+        outcome = OUTCOMES[payment["status"]] or PaymentOutcome.SUBMITTED
+        # This event may be old: why it failed, and whether it is tried again, stands in the newest one about that.
+        own = event.get("details") or {} if action in TELLING.get(outcome, ()) else {}
+        details = await self._debits.last_details(payment["id"], outcome) or own
         return PAYMENTS[outcome](
             payment_reference=(payment.get("metadata") or {}).get("payment_id"),
             provider=WHO,

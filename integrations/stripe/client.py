@@ -1,6 +1,7 @@
 """Stripe's API for one account: one-off card payments and subscriptions sold by payment links."""
 
 from collections.abc import AsyncIterator, Coroutine, Mapping
+from dataclasses import replace
 from typing import Any, TypeVar
 from urllib.parse import urlencode
 
@@ -10,7 +11,16 @@ import stripe
 from integrations.http import ANSWER_SECONDS, CONNECT_SECONDS, Effect
 from integrations.pace import Free
 from integrations.stripe.errors import answered, decline_code, failed_intent
-from integrations.stripe.reading import collected, declined_card, distance, ordered, ordered_back, plain, refunded
+from integrations.stripe.reading import (
+    WITHDRAWN,
+    collected,
+    declined_card,
+    distance,
+    ordered,
+    ordered_back,
+    plain,
+    refunded,
+)
 from models.ports import CONFLICT, Collected, Collection, Refunded, RefundOrder, Refused
 from models.rules.states import PaymentOutcome
 
@@ -86,11 +96,15 @@ class StripeAccount:
             )
             if (intent.get("metadata") or {}).get("payment_id") == str(order.payment_id)
         ]
-        return collected(ordered(order, min(made, key=distance))) if made else None
+        return await self.status(ordered(order, min(made, key=distance))["id"]) if made else None
 
     async def status(self, reference: str) -> Collected:
-        """What became of a payment intent. Raises Refused, Unavailable."""
-        return collected(await self.intent(reference))
+        """What became of a payment intent, also where a bank took its money back. Raises Refused, Unavailable."""
+        intent = await self.intent(reference)
+        found, disputed = collected(intent), await self.taken_back(intent)
+        if disputed is None:
+            return found
+        return replace(found, outcome=PaymentOutcome.CHARGED_BACK, failure=disputed.get("reason"))
 
     async def retry(self, reference: str, key: str) -> Collected:
         """Confirm the same intent again, with the card that is the customer's default by now, else the one declined.
@@ -194,8 +208,18 @@ class StripeAccount:
     # -- what both sides and the webhooks ask ------------------------------------------------------------------------
 
     async def intent(self, reference: str) -> Json:
-        """Id -> the payment intent as it is now."""
-        return await self.fetch(self._client.v1.payment_intents.retrieve_async, reference)
+        """Id -> the payment intent as it is now, with its charge."""
+        return await self.fetch(self._client.v1.payment_intents.retrieve_async, reference, expand=["latest_charge"])
+
+    async def taken_back(self, intent: Json) -> Json | None:
+        """A payment intent with its charge -> the dispute by which a bank has all its money, None where it is ours."""
+        charge = intent.get("latest_charge")
+        if not isinstance(charge, dict) or not charge.get("disputed"):
+            return None
+        of: stripe.params.DisputeListParams = {"payment_intent": intent["id"], "limit": MOST_ON_A_PAGE}
+        disputes = self.listed(lambda options: self._client.v1.disputes.list_async(of, options))
+        whole = (one async for one in disputes if one["status"] in WITHDRAWN and one["amount"] >= intent["amount"])
+        return await anext(whole, None)
 
     async def fetch(self, retrieve: Any, reference: str, **params: Any) -> Json:
         """(a `retrieve_async`, id) -> the object as plain JSON, in the version this library is pinned to."""

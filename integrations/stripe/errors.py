@@ -6,6 +6,7 @@
 | no answer, 5xx, unreadable answer       | Unavailable | OutcomeUnknown |
 | 409: the key's first request still runs | Unavailable | OutcomeUnknown |
 | 429                                     | RateLimited | RateLimited    |
+| 429: somebody else is at the same thing | Unavailable | Unavailable    |
 | 401, 403: our key, not the payer        | Unavailable | Unavailable    |
 | 400, 402, 404                           | Refused     | Refused        |
 | 400: the key was used with other words  |             | Refused, CONFLICT: the client looks what was made |
@@ -27,6 +28,7 @@ T = TypeVar("T")
 RETRY_AFTER_SECONDS = 2.0  # Stripe limits by the second and does not say when to come back
 OUR_KEY = (401, 403)
 IN_USE = 409
+LOCKED = "lock_timeout"
 SERVER_FAILED = 500
 ANSWERED_ERROR = "ANSWERED_ERROR"
 
@@ -51,6 +53,8 @@ async def answered(call: Awaitable[T], effect: Effect) -> T:
 def mapped(error: stripe.StripeError, effect: Effect) -> ProviderError:
     """One of Stripe's exceptions -> the error to raise in its place."""
     match error:
+        case stripe.RateLimitError() if _code(error) == LOCKED:
+            return Unavailable(_said(error), code="IN_USE", retry_after=RETRY_AFTER_SECONDS)
         case stripe.RateLimitError():
             return RateLimited(_said(error), retry_after=RETRY_AFTER_SECONDS)
         case stripe.APIConnectionError() if isinstance(error.__cause__, NOT_SENT):

@@ -21,7 +21,7 @@ from models.rules.facts import (
     RefundFact,
     SubscriptionSeen,
 )
-from models.rules.states import Provider, SubscriptionStatus
+from models.rules.states import Provider, RefundOutcome, SubscriptionStatus
 
 Json = dict[str, Any]
 Word = TypeVar("Word", bound=StrEnum)
@@ -37,9 +37,6 @@ PAYMENTS: dict[str, type[PaymentNews]] = {
     "requires_payment_method": PaymentFailed,
     "canceled": PaymentCancelled,
 }
-
-# States of a dispute in which the bank has the money; an inquiry (warning_...) moves none, and a won one gave it back.
-WITHDRAWN = frozenset({"needs_response", "under_review", "lost"})
 
 _log = structlog.get_logger(__name__)
 
@@ -76,12 +73,30 @@ def fees(intent: Json, occurred_at: datetime) -> FeesTaken | None:
     )
 
 
-def dispute(disputed: Json, intent: Json, occurred_at: datetime) -> PaymentChargedBack | PaymentSucceeded | None:
-    """A dispute whose money moved, and its payment intent -> ours again once it is won, taken back until then."""
+def dispute(
+    disputed: Json, intent: Json, occurred_at: datetime
+) -> PaymentChargedBack | PaymentSucceeded | RefundFact | None:
+    """A dispute whose money moved, and its payment intent -> ours again once it is won, taken back until then.
+
+    One about a part is a refund that was made there: the rest was received.
+    """
     ours = (intent.get("metadata") or {}).get("payment_id")
     if ours is None:
         return None
     won = disputed["status"] == "won"
+    if disputed["amount"] < intent["amount"]:
+        return RefundFact(
+            outcome=RefundOutcome.FAILED if won else RefundOutcome.SUCCEEDED,
+            refund_reference=None,
+            payment_reference=ours,
+            provider=WHO,
+            external_id=disputed["id"],
+            payment_external_id=intent["id"],
+            amount=disputed["amount"],
+            currency=disputed["currency"].upper(),
+            occurred_at=occurred_at,
+            cause=disputed["status"],
+        )
     fact = PaymentSucceeded if won else PaymentChargedBack
     return fact(
         payment_reference=ours,

@@ -25,6 +25,8 @@ REFUNDS: dict[str, RefundOutcome] = {
     "failed": RefundOutcome.FAILED,
     "canceled": RefundOutcome.FAILED,
 }
+# States of a dispute in which the bank has the money; an inquiry (warning_...) moves none, and a won one gave it back.
+WITHDRAWN = frozenset({"needs_response", "under_review", "lost"})
 # Of several intents for one payment the one nearest to money counts.
 NEAREST = ("succeeded", "processing", "requires_capture", "requires_action", "requires_confirmation")
 
@@ -55,7 +57,7 @@ def collected(intent: Json) -> Collected:
     outcome = OUTCOMES.get(intent["status"])
     failed = outcome is PaymentOutcome.FAILED
     why = failure(intent) if failed else None
-    return Collected(intent["id"], outcome, why, intent["amount"], intent["currency"].upper())
+    return Collected(intent["id"], outcome, why, amount=intent["amount"], currency=intent["currency"].upper())
 
 
 def refunded(refund: Json) -> Refunded:

@@ -15,6 +15,7 @@ import structlog
 
 from integrations.stripe import facts, invoices
 from integrations.stripe.client import MOST_ON_A_PAGE, StripeAccount
+from integrations.stripe.reading import WITHDRAWN
 from models.ports import BadSignature, Clock, EventPage, ReceivedEvent, Refused
 from models.rules.facts import Fact, InvoiceGone, Mirrored
 
@@ -71,7 +72,9 @@ class StripeWebhooks:
         """Payment intent -> what became of our payment, and what Stripe kept of it."""
         retrieve = self._account.v1.payment_intents.retrieve_async
         intent = await self._account.fetch(retrieve, object_id, expand=["latest_charge.balance_transaction"])
-        return [facts.payment(intent, occurred_at), facts.fees(intent, occurred_at)]
+        disputed = await self._account.taken_back(intent)  # which the intent itself does not show
+        news = facts.dispute(disputed, intent, occurred_at) if disputed else facts.payment(intent, occurred_at)
+        return [news, facts.fees(intent, occurred_at)]
 
     async def dispute(self, object_id: str, occurred_at: datetime) -> Sequence[Fact | None]:
         """Dispute whose money was withdrawn or given back -> what that makes of our payment (R12), and its invoices."""
@@ -193,7 +196,7 @@ class StripeWebhooks:
             refunds = self._account.listed(lambda options, of=paid_by: v1.refunds.list_async(of, options))
             back = [refund["amount"] async for refund in refunds if refund["status"] == "succeeded"]
             disputes = self._account.listed(lambda options, of=paid_by: v1.disputes.list_async(of, options))
-            back += [dispute["amount"] async for dispute in disputes if dispute["status"] in facts.WITHDRAWN]
+            back += [dispute["amount"] async for dispute in disputes if dispute["status"] in WITHDRAWN]
             total += min(sum(back), one["amount_paid"] or 0)
         return total
 

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from uuid import UUID
 
-from models.actions import ledger, memberships, owed
+from models.actions import dunning, ledger, memberships, owed
 from models.actions.charges import raise_payment
 from models.actions.transaction import repeated
 from models.actions.unit import Unit, unit
@@ -26,8 +26,9 @@ async def settle_arrears(membership_id: UUID, *, by: SettleBy, reason: str, acti
     """Settle all that a membership owes and nobody is asked for -> the membership that stands for it now.
 
     CARD makes one payment of the sum by the card on file; VOID writes it off; DEFER puts it on top of the next fee.
-    What is settled holds the membership no longer, by card once it is paid. Raises Refusal NOT_FOUND, NO_ARREARS,
-    NO_CARD_ON_FILE, SETTLEMENT_NOT_POSSIBLE, INVALID_INPUT.        Source: R39, R49
+    What the bank is asked for again already is left to it, but for VOID: it would be taken twice. What is settled holds
+    the membership no longer, by card once it is paid. Raises Refusal NOT_FOUND, NO_ARREARS, NO_CARD_ON_FILE,
+    SETTLEMENT_NOT_POSSIBLE, INVALID_INPUT.        Source: R39, R49
     """
     if len(reason) > LONGEST_REASON:
         found = f"A reason has at most {LONGEST_REASON} characters."
@@ -39,6 +40,10 @@ async def settle_arrears(membership_id: UUID, *, by: SettleBy, reason: str, acti
         arrears = [each for each in held if by is not SettleBy.DEFER or each.status in MISSED]
         if not arrears:
             raise Refusal(Code.NO_ARREARS, field=("membershipId",))
+        if by is not SettleBy.VOID:
+            arrears = [each for each in arrears if not await dunning.asked_for(each)]
+            if not arrears:
+                raise Refusal(Code.SETTLEMENT_NOT_POSSIBLE, "The bank is asked for it again already.", field=("by",))
         after = {"by": by, "amount": sum(each.amount for each in arrears), "payments": [each.id for each in arrears]}
         work.audit("settle_arrears", membership, after=after, because=[reason])
         if by is SettleBy.CARD:

@@ -21,6 +21,7 @@ from models.tables.payment import Payment, Refund
 Asked = TypeVar("Asked", Payment, Refund)
 Order = TypeVar("Order")
 
+LONGEST_FAILURE = 60
 ANSWERED_ERROR = "ANSWERED_ERROR"  # the provider answered 5xx: the same key would only repeat that answer
 _MINUTE, _HOUR, _DAY = timedelta(minutes=1), timedelta(hours=1), timedelta(days=1)
 # How long after the time before an unknown outcome is asked about; after the last one a person is (decision 52).

@@ -8,9 +8,9 @@ from models.actions.billing_policy import policy
 from models.actions.charges import raise_payment
 from models.actions.transaction import repeated
 from models.actions.unit import Unit, unit
-from models.rules.dunning import next_attempt
+from models.rules.dunning import SuspendOn, next_attempt
 from models.rules.events import PaymentDue
-from models.rules.lifecycle import TERMINAL
+from models.rules.lifecycle import TERMINAL, Cause
 from models.rules.money import Money
 from models.rules.refusals import Code, Refusal
 from models.rules.states import JobState, MandateStatus, PaymentStatus, Provider
@@ -55,11 +55,11 @@ async def retry_payment(payment_id: UUID, *, acting: str, at: datetime) -> Payme
     """
     async with unit(acting=acting, at=at) as work:
         payment = await asking.locked(payment_id)
-        if payment.status is not PaymentStatus.FAILED or payment.booking_id or payment.will_retry:
+        if payment.status is not PaymentStatus.FAILED or payment.booking_id:
             raise Refusal(Code.PAYMENT_NOT_RETRYABLE, f"The payment is {payment.status}.", field=("paymentId",))
         if await is_over(payment):
             raise Refusal(Code.PAYMENT_NOT_RETRYABLE, "Its membership has ended.", field=("paymentId",))
-        if await _asked_again(payment):
+        if await asked_for(payment):
             raise Refusal(Code.PAYMENT_NOT_RETRYABLE, "It is being asked for already.", field=("paymentId",))
         if not await _again(work, payment):
             raise Refusal(Code.NO_MANDATE, field=("paymentId",))
@@ -84,16 +84,19 @@ async def retry_as_planned(payment_id: UUID, *, acting: str, at: datetime) -> No
             return
         if payment.retry_on > await fees.today_of(await Membership.get(id=payment.membership_id), work):
             return
-        gone = payment.will_retry or await is_over(payment) or await _asked_again(payment)
-        if gone or not await _again(work, payment):
+        needless = await is_over(payment) or await asked_for(payment)
+        if needless or not await _again(work, payment):
             payment.retry_on = None
             await payment.save(update_fields=["retry_on"])
             work.audit("give_up_retry", payment)
+            if not needless:
+                await _given_up(work, payment)
 
 
-async def _asked_again(payment: Payment) -> bool:
+async def asked_for(payment: Payment) -> bool:
+    """Whether a missed payment is asked for again already: by its provider itself, or by a job of ours."""
     waiting = (JobState.READY, JobState.LEASED)
-    return await Job.exists(subject=f"payments.retry:{payment.id}", state__in=waiting)
+    return payment.will_retry or await Job.exists(subject=f"payments.retry:{payment.id}", state__in=waiting)
 
 
 async def _again(work: Unit, payment: Payment) -> bool:
@@ -157,8 +160,22 @@ async def not_retried(payment_id: UUID, *, acting: str, at: datetime) -> bool:
         payment = await asking.locked(payment_id)
         mandate = await _pays_now(payment)
         usable = mandate is not None and mandate.status is MandateStatus.ACTIVE and mandate.id != payment.mandate_id
-        if payment.status is not PaymentStatus.FAILED or payment.membership_id is None or not usable:
+        if payment.status is not PaymentStatus.FAILED or payment.membership_id is None:
             return False
-        assert mandate is not None
-        await _by_another(work, payment, mandate)
-    return True
+        if usable:
+            assert mandate is not None
+            await _by_another(work, payment, mandate)
+        else:
+            await _given_up(work, payment)
+    return usable
+
+
+async def _given_up(work: Unit, payment: Payment) -> None:
+    """Nobody asks for a locked, failed fee any more: that suspends, where its failure did not as it was to be retried.
+
+    Where it suspended at once a person may have lifted that since.
+    """
+    awaited = (await policy()).suspend_on is SuspendOn.RETRIES_EXHAUSTED
+    if awaited and payment.membership_id:
+        membership = await memberships.heir(await memberships.locked(payment.membership_id))
+        await memberships.move(work, membership, Cause.PAYMENT_FAILED, because=(f"payment {payment.id}",))

@@ -77,7 +77,8 @@ async def ask_fee(
     if not price:
         raise Refusal(Code.PAYMENT_NOT_COLLECTABLE, "This period costs nothing.", field=("periodStart",))
     whole = Money(price.minor_units + sum(each.amount for each in deferred), price.currency)
-    rides = accrues or too_small(Provider.GOCARDLESS if mandate else Provider.STRIPE, whole)
+    small = too_small(Provider.GOCARDLESS if mandate else Provider.STRIPE, whole)
+    rides = accrues or (small and not terms.once)  # no fee follows a price that is paid once
     payment = await raise_payment(
         work,
         user_id=membership.user_id,

@@ -43,6 +43,7 @@ from models.tables.payment import Payment
 
 COLLECTABLE = frozenset({PaymentStatus.DUE, PaymentStatus.UNKNOWN})
 ANYWHERE = frozenset(PaymentStatus)
+TRIED_THERE = (PaymentStatus.SUBMITTED, PaymentStatus.FAILED)  # what a failed one becomes by its provider's own doing
 CHANGES = ["status", "reference", "failure", "will_retry", "attempts", "asks", "retry_on", "carried_by_id"]
 
 
@@ -104,7 +105,7 @@ async def outcome_unknown(payment_id: UUID, *, code: str, acting: str, at: datet
     async with unit(acting=acting, at=at) as work:
         payment = await _locked(payment_id)
         if payment.status in COLLECTABLE and (payment.status, payment.failure) != (PaymentStatus.UNKNOWN, code):
-            payment.status, payment.failure, payment.asks = PaymentStatus.UNKNOWN, code[:60], 0
+            payment.status, payment.failure, payment.asks = PaymentStatus.UNKNOWN, code[: asking.LONGEST_FAILURE], 0
             await payment.save(update_fields=["status", "failure", "asks"])
             work.emit(PaymentUpdated(payment_id=payment.id, user_id=payment.user_id))
         if payment.status is PaymentStatus.UNKNOWN and code == CONFLICT:
@@ -141,7 +142,8 @@ async def settle(
         await Course.filter(bookings__payment__id=payment_id).select_for_update(of=("course",)).first()
         payment = await _locked(payment_id)
         outcome = await fees.became(payment, outcome, failure)
-        status = settled(payment.status, outcome) if payment.status in only_from else None
+        anew = payment.will_retry is not will_retry  # it failed once more, and news between was lost
+        status = settled(payment.status, outcome, anew=anew) if payment.status in only_from else None
         if status is None:
             if reference and payment.reference is None:
                 payment.reference = reference
@@ -153,9 +155,10 @@ async def settle(
         twice = await late_money.taken_twice(payment, before)
         payment.status, payment.carried_by_id = again or (status, None)
         status, payment.reference = payment.status, reference or payment.reference
-        payment.failure, payment.will_retry, payment.asks = failure, will_retry, 0
+        payment.failure = failure[: asking.LONGEST_FAILURE] if failure else None
+        payment.will_retry, payment.asks = will_retry, 0
         payment.retry_on = await dunning.next_try(work, payment, status, will_retry=will_retry)
-        if before is PaymentStatus.FAILED and status is PaymentStatus.SUBMITTED and only_from is ANYWHERE:
+        if before is PaymentStatus.FAILED and status in TRIED_THERE and only_from is ANYWHERE:
             payment.attempts += 1  # the provider tries again by itself: should that fail too, it is told anew (R44)
         await payment.save(update_fields=CHANGES)
         after = {"status": status, "failure": failure} | ({"retry_on": payment.retry_on} if payment.retry_on else {})
@@ -188,6 +191,7 @@ async def _settle_booking(work: Unit, payment: Payment) -> None:
         await cancellations.release(work, payment.booking_id, because=f"payment {payment.status}: {payment.failure}")
 
 
+STANDS = RECEIVED | {PaymentStatus.SUBMITTED, PaymentStatus.CHARGED_BACK}
 UNPAID = (PaymentOutcome.FAILED, PaymentOutcome.CHARGED_BACK, PaymentOutcome.CANCELLED)
 FEE_CAUSES: dict[PaymentStatus, Cause] = {
     PaymentStatus.FAILED: Cause.PAYMENT_FAILED,
@@ -203,6 +207,8 @@ async def _settle_membership(work: Unit, payment: Payment) -> None:
         await packages.sessions_paid(work, bought, holder=membership)
     elif payment.status in (*MISSED, PaymentStatus.CANCELLED, PaymentStatus.WRITTEN_OFF):
         await packages.sessions_unpaid(work, bought, holder=membership)
+    if payment.status is PaymentStatus.CANCELLED:
+        await endings.drop_later(work, bought)  # it may have carried some of that
     if endings.stopped(payment, membership):
         await endings.follow(work, payment)
         return
@@ -212,7 +218,6 @@ async def _settle_membership(work: Unit, payment: Payment) -> None:
         if suspends((await policy()).suspend_on, will_be_retried=again):
             await memberships.move(work, membership, FEE_CAUSES[payment.status], because=because)
     elif payment.status is PaymentStatus.CANCELLED:
-        await endings.drop_later(work, bought)  # it may have carried some of that
         await fees.ask_anew(work, membership, payment)
         await memberships.follow_instruction(work, membership, because=because)
     elif payment.status in RECEIVED and membership.status is Status.PENDING:
@@ -232,7 +237,7 @@ async def _settle_package(work: Unit, payment: Payment) -> None:
 async def payment_fact(fact: PaymentFact, *, acting: str, at: datetime) -> bool:
     """Settle what a provider tells of a payment -> whether it is one of ours and news; others' are left alone."""
     payment = await asking.known(Payment, fact.provider, ours=fact.payment_reference, theirs=fact.external_id)
-    if payment is None:
+    if payment is None or await _beside(payment, fact, acting=acting, at=at):
         return False
     return await settle(
         payment.id,
@@ -243,6 +248,23 @@ async def payment_fact(fact: PaymentFact, *, acting: str, at: datetime) -> bool:
         acting=acting,
         at=at,
     )
+
+
+async def _beside(payment: Payment, fact: PaymentFact, *, acting: str, at: datetime) -> bool:
+    """Whether news is of another collection under our id, beside the one that stands: a person is asked at once.
+
+    One that takes the place of a collection that is over is ours.
+    """
+    if payment.reference in (None, fact.external_id):
+        return False
+    if fact.outcome in UNPAID:
+        return True  # it is the other one that is over
+    if payment.status not in STANDS:
+        return False
+    async with unit(acting=acting, at=at) as work:
+        why = f"the provider has {fact.external_id} under our name as well"
+        await asking.ask_a_person(work, await _locked(payment.id), why)
+    return True
 
 
 async def to_ask_about(limit: int = 100) -> list[tuple[Payment, Collection]]:

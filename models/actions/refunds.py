@@ -21,7 +21,6 @@ from models.tables.row import new_id
 
 MADE_THERE = "made at the provider"
 NOT_RECEIVED = "PAYMENT_NOT_RECEIVED"  # between the wish and its sending the payment failed, or was taken back
-LONGEST_FAILURE = 60
 _COUNTED_THERE = (RefundStatus.SUBMITTED, RefundStatus.SUCCEEDED)
 
 
@@ -126,7 +125,7 @@ async def outcome_unknown(refund_id: UUID, *, code: str, acting: str, at: dateti
     async with unit(acting=acting, at=at) as work:
         made, _ = await _locked(refund_id)
         if made.status in REFUND_OPEN and (made.status, made.failure) != (RefundStatus.UNKNOWN, code):
-            made.status, made.failure, made.asks = RefundStatus.UNKNOWN, code[:LONGEST_FAILURE], 0
+            made.status, made.failure, made.asks = RefundStatus.UNKNOWN, code[: asking.LONGEST_FAILURE], 0
             await made.save(update_fields=["status", "failure", "asks"])
             _tell(work, made)
         if made.status is RefundStatus.UNKNOWN and code == CONFLICT:
@@ -164,7 +163,7 @@ async def settle(
             return False
         before, made.status = made.status, status
         made.reference = reference or made.reference
-        made.failure, made.asks = failure[:LONGEST_FAILURE] if failure else None, 0
+        made.failure, made.asks = failure[: asking.LONGEST_FAILURE] if failure else None, 0
         await made.save(update_fields=["status", "reference", "failure", "asks"])
         if before is RefundStatus.UNKNOWN:
             await asking.found_out(work, made)
@@ -180,10 +179,11 @@ async def settle(
 async def refund_fact(fact: RefundFact, *, acting: str, at: datetime) -> None:
     """Settle what a provider tells of a refund; those of others' payments are left alone.
 
-    A refund somebody made at the provider is written down as one of ours, so that what is left stays true.
+    A refund somebody made at the provider is written down as one of ours, so that what is left stays true; so is
+    another one under our id.
     """
     made = await asking.known(Refund, fact.provider, ours=fact.refund_reference, theirs=fact.external_id)
-    if made is None:
+    if made is None or made.reference not in (None, fact.external_id):
         made = await _made_there(fact, acting=acting, at=at)
     if made is not None:
         failure = fact.cause if fact.outcome is RefundOutcome.FAILED else None

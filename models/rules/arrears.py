@@ -19,7 +19,12 @@ MISSED = (PaymentStatus.FAILED, PaymentStatus.CHARGED_BACK)
 SMALLEST: dict[tuple[Provider, str], int] = {
     (Provider.GOCARDLESS, "GBP"): 1_00,
     (Provider.STRIPE, "GBP"): 30,
+    (Provider.STRIPE, "AUD"): 50,
+    (Provider.STRIPE, "CAD"): 50,
+    (Provider.STRIPE, "DKK"): 2_50,
     (Provider.STRIPE, "EUR"): 50,
+    (Provider.STRIPE, "NZD"): 50,
+    (Provider.STRIPE, "SEK"): 3_00,
     (Provider.STRIPE, "USD"): 50,
 }
 

@@ -138,10 +138,11 @@ SETTLEMENTS: dict[PaymentOutcome, tuple[frozenset[PaymentStatus], PaymentStatus]
 }
 
 
-def settled(status: PaymentStatus, outcome: PaymentOutcome) -> PaymentStatus | None:
-    """(status, outcome) -> the status the payment moves to, or None where the outcome tells nothing new."""
+def settled(status: PaymentStatus, outcome: PaymentOutcome, *, anew: bool = False) -> PaymentStatus | None:
+    """(status, outcome, whether a failed one failed once more) -> the status it moves to, None where it is no news."""
     news_in, leads_to = SETTLEMENTS[outcome]
-    return leads_to if status in news_in else None
+    failed_again = anew and status is leads_to is PaymentStatus.FAILED
+    return leads_to if status in news_in or failed_again else None
 
 
 class RefundStatus(StrEnum):

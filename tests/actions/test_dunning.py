@@ -129,6 +129,28 @@ async def test_a_policy_of_no_retries_and_what_the_provider_tries_again_by_itsel
     assert (await a_missed_fee(await a_membership())).retry_on is None
 
 
+async def test_news_of_the_banks_own_retry_may_be_lost_and_its_last_word_counts() -> None:
+    """Nobody tries beside the bank, and nobody waits for a bank that gave up."""
+    fee = await a_fee(await a_membership())
+    fee = await settle(fee, Out.FAILED, on(4, 2), will_retry=True)
+    assert (fee.retry_on, fee.attempts) == (None, 0)
+    async with happening() as seen:
+        fee = await settle(fee, Out.FAILED, on(4, 2))
+    assert (fee.will_retry, fee.retry_on, fee.attempts) == (False, date(2026, 4, 7), 1)
+    assert seen.events == ["PaymentUpdated", "PaymentMissed"], "it was missed once more (R44)"
+    fee = await settle(fee, Out.FAILED, on(4, 2), will_retry=True)
+    assert (fee.will_retry, fee.retry_on) == (True, None)
+    async with nothing_written():
+        await settle(fee, Out.FAILED, on(4, 2), will_retry=True)
+
+    await configure_billing(suspend_on=SuspendOn.RETRIES_EXHAUSTED, retry_after_days=[], acting=BY, at=NOW)
+    membership = await a_membership()
+    fee = await settle(await a_fee(membership), Out.FAILED, will_retry=True)
+    assert (await standing(membership))[0] is Status.ACTIVE
+    await settle(fee, Out.FAILED)
+    assert await standing(membership) == (Status.SUSPENDED, "PAYMENT_FAILED")
+
+
 async def test_set_to_wait_for_the_last_failure_only_that_one_suspends() -> None:
     await configure_billing(suspend_on=SuspendOn.RETRIES_EXHAUSTED, retry_after_days=[1], acting=BY, at=NOW)
     membership = await a_membership()
@@ -141,6 +163,28 @@ async def test_set_to_wait_for_the_last_failure_only_that_one_suspends() -> None
     await settle(fee, Out.SUBMITTED, only_from=ASKED_AGAIN)
     await settle(fee, Out.FAILED)
     assert await standing(membership) == (Status.SUSPENDED, "PAYMENT_FAILED")
+
+
+async def test_a_retry_that_cannot_be_made_is_the_last_failure() -> None:
+    """The provider refuses it, or nothing can pay any more: nobody asks again, so nobody waits for it."""
+    await configure_billing(suspend_on=SuspendOn.RETRIES_EXHAUSTED, retry_after_days=[1], acting=BY, at=NOW)
+    membership = await a_membership()
+    fee = await a_missed_fee(membership)
+    await dunning.retry_as_planned(fee.id, acting=BY, at=on(4, 1))
+    assert (await standing(membership))[0] is Status.ACTIVE, "it is being asked for"
+    assert await dunning.not_retried(fee.id, acting=BY, at=on(4, 1)) is False
+    assert await standing(membership) == (Status.SUSPENDED, "PAYMENT_FAILED")
+
+    membership = await a_membership()
+    fee = await a_missed_fee(membership)
+    await Mandate.filter(id=membership.mandate_id).update(status=MandateStatus.PENDING)  # signed anew, not active yet
+    await dunning.retry_as_planned(fee.id, acting=BY, at=on(4, 1))
+    assert await standing(membership) == (Status.SUSPENDED, "PAYMENT_FAILED")
+
+    await configure_billing(suspend_on=SuspendOn.FIRST_FAILURE, acting=BY, at=NOW)
+    await memberships.by_staff(membership.id, Cause.RESOLVED_BY_STAFF, acting=BY, at=NOW)
+    await dunning.not_retried(fee.id, acting=BY, at=on(4, 1))
+    assert (await standing(membership))[0] is Status.ACTIVE, "a person lifted what had suspended it at once"
 
 
 async def test_what_ended_is_not_asked_for_again() -> None:
@@ -211,6 +255,23 @@ async def test_arrears_by_card_are_one_payment_of_the_sum() -> None:
     assert (late.status, late.carried_by_id) == (P.CONFIRMED, None)
     item = await ReviewItem.get(subject=str(late.id))
     assert item.evidence["why"] == f"it came although payment {card.id} asks for it too"
+
+
+async def test_what_the_bank_is_asked_for_again_is_not_asked_for_by_card_or_with_the_next_fee_too() -> None:
+    membership = await a_membership(await a_member_with_card())
+    march, april = await two_missed_fees(membership)
+    await dunning.retry_payment(march.id, acting=BY, at=NOW)
+    await Payment.filter(id=april.id).update(will_retry=True)
+    for by in (CARD, DEFER):
+        async with refused(Code.SETTLEMENT_NOT_POSSIBLE, "by"):
+            await settled_by(membership, by)
+    await Payment.filter(id=april.id).update(will_retry=False)
+    await settled_by(membership, CARD)
+    card = await Payment.get(membership_id=membership.id, provider=Provider.STRIPE)
+    assert (card.amount, (await Payment.get(id=march.id)).status) == (35_00, P.FAILED), "March is left to the bank"
+    await settled_by(membership, VOID)
+    assert (await Payment.get(id=march.id)).status is P.WRITTEN_OFF
+    assert await dunning.to_retry(march.id) is None
 
 
 async def test_arrears_are_settled_after_the_end_too_and_that_payment_is_taken() -> None:

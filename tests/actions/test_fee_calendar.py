@@ -255,10 +255,10 @@ async def gone(mandate: Mandate) -> None:
     await mandates.mandate_changed(fact, acting="webhook:GOCARDLESS", at=NOW)
 
 
-async def a_term(*, card: bool = True, user: User | None = None, **options: Any) -> Membership:
+async def a_term(*, card: bool = True, user: User | None = None, price: int = 90_00, **options: Any) -> Membership:
     """Three months for one price, by the card on file where there is one."""
     user = user or await (a_member_with_card() if card else a_user())
-    option = await an_option(90_00)
+    option = await an_option(price)
     kind = await catalogue.create_membership_type(
         name=a_name("Term"),
         integration=Integration.NONE,
@@ -289,6 +289,13 @@ async def test_a_fixed_price_is_asked_for_once_as_soon_as_something_pays_it() ->
     assert (await now_of(membership)).next_fee_on is None
     async with nothing_written():
         await fee_calendar.raise_fees(acting=JOB, at=on(MAY))
+
+
+async def test_a_price_that_is_paid_once_is_asked_for_however_little_it_is() -> None:
+    """No fee follows that could carry it: it is its provider that says no, and somebody sees it."""
+    membership = await a_term(price=20)
+    assert await run(membership, NOW) == [MARCH]
+    assert await asked_for(membership) == [(MARCH, 20, P.DUE, MARCH)]
 
 
 async def test_the_instruction_that_paid_a_term_may_go_without_suspending_it() -> None:

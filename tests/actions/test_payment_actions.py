@@ -20,8 +20,9 @@ from models.rules.facts import (
 from models.rules.invoicing import Mark
 from models.rules.lifecycle import Cause, Status
 from models.rules.refusals import Code
-from models.rules.states import PaymentOutcome, PaymentPurpose, PaymentStatus, Provider, settled
+from models.rules.states import PaymentOutcome, PaymentPurpose, PaymentStatus, Provider, ReviewKind, settled
 from models.tables.course import AccessToken
+from models.tables.coursepro import ReviewItem
 from models.tables.membership import Mandate, Membership
 from models.tables.notification import Notification
 from models.tables.payment import Payment
@@ -164,7 +165,7 @@ async def test_every_status_and_every_outcome(
     leads_to = settled(status, outcome)
     if leads_to is None:
         async with nothing_written():
-            assert await settle(payment, outcome, reference="PM2", failure="after", will_retry=True) is False
+            assert await settle(payment, outcome, reference="PM2", failure="after") is False
         return
     async with happening() as seen:
         assert await settle(payment, outcome, failure="after", will_retry=True) is True
@@ -181,7 +182,7 @@ async def test_every_status_and_every_outcome(
     )
     assert {entry.verb for entry in more} <= ({"review_refund"} if status is P.WRITTEN_OFF else set())
     async with nothing_written():
-        assert await settle(payment, outcome, failure="again") is False, "the same once more changes nothing"
+        assert await settle(payment, outcome, failure="again", will_retry=True) is False, "the same changes nothing"
 
 
 async def test_a_reference_that_comes_late_is_still_kept() -> None:
@@ -324,6 +325,27 @@ async def test_news_finds_its_payment_by_our_reference_or_the_providers() -> Non
     await tell(news(PaymentSucceeded, None, reference))
     await tell(news(PaymentChargedBack, None, reference, cause="authorisation_disputed"))
     assert (await Payment.get(id=fee.id)).status is P.CHARGED_BACK
+
+
+async def test_a_second_collection_under_our_name_is_a_persons_question_and_settles_nothing() -> None:
+    fee = await a_fee(await a_membership())
+    reference, other = a_name("PM"), a_name("PM")
+    await tell(news(PaymentSucceeded, fee, reference))
+    async with nothing_written():
+        assert await tell(news(PaymentFailed, fee, other, cause="refer_to_payer")) is False
+    for _ in range(2):
+        assert await tell(news(PaymentSucceeded, fee, other)) is False
+    (item,) = await ReviewItem.filter(subject=str(fee.id))
+    assert (item.kind, item.evidence["why"]) == (
+        ReviewKind.OUTCOME_UNKNOWN,
+        f"the provider has {other} under our name as well",
+    )
+    row = await Payment.get(id=fee.id)
+    assert (row.status, row.reference) == (P.CONFIRMED, reference)
+    await tell(news(PaymentFailed, fee, reference))
+    await tell(news(PaymentSucceeded, fee, other))
+    row = await Payment.get(id=fee.id)
+    assert (row.status, row.reference) == (P.CONFIRMED, other), "the one that took its place"
 
 
 @pytest.mark.parametrize("reference", [None, "somebody-elses", str(UUID(int=7))])

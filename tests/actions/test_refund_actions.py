@@ -296,6 +296,18 @@ async def test_a_refund_made_at_the_provider_is_written_down(how: str) -> None:
         await tell(fact)
 
 
+async def test_a_second_refund_under_our_id_is_another_one() -> None:
+    """Where a look-up did not find the first: it is counted, or more would go back than came."""
+    payment = await received()
+    made = await give_back(payment, 10_00)
+    for reference in (a_name("RF"), a_name("RF")):
+        fact = news(payment, made, Out.SUCCEEDED, external_id=reference)
+        for _ in range(2):
+            await tell(fact)
+    assert await statuses(payment) == [(10_00, S.SUCCEEDED), (10_00, S.SUCCEEDED)]
+    assert await refunds.refundable(payment.id) == 15_00
+
+
 async def test_a_refund_made_at_the_provider_and_told_many_times_at_once_is_one() -> None:
     payment = await received()
     fact = news(payment, None, Out.SUBMITTED, external_id=a_name("RF"))

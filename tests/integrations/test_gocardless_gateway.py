@@ -248,6 +248,16 @@ async def test_what_became_of_a_payment(
     assert await debits.status(reference) == Collected(reference, outcome, failure)
 
 
+async def test_whether_the_bank_tries_again_by_itself_is_told_however_it_is_asked(
+    debits: DirectDebits, sandbox: Sandbox, order: Collection
+) -> None:
+    reference = (await debits.collect(order)).reference
+    debits._api.payments.update(reference, params={"retry_if_possible": "true"})
+    sandbox.do("gocardless", "fail_payment", payment=reference, will_attempt_retry=True)
+    failed = Collected(reference, PaymentOutcome.FAILED, "insufficient_funds", will_retry=True)
+    assert await debits.status(reference) == await debits.look_up(order) == failed
+
+
 async def test_a_failed_payment_is_submitted_again_under_its_id(
     debits: DirectDebits, sandbox: Sandbox, order: Collection
 ) -> None:

@@ -147,7 +147,9 @@ async def test_the_breaker_opens_for_all_and_one_probe_closes_it(gate: Gate) -> 
 
 
 @pytest.mark.parametrize(
-    "error", [Refused("no"), Unavailable("401", code="CREDENTIALS"), ValueError("a declined card")], ids=repr
+    "error",
+    [Refused("no"), Unavailable("401", code="CREDENTIALS"), Unavailable("busy", code="IN_USE"), ValueError("declined")],
+    ids=repr,
 )
 async def test_a_provider_that_answers_is_not_away(gate: Gate, error: Exception) -> None:
     worker, provider = gate(f"A:{error!r}"), Provides(*[AWAY, AWAY, error, AWAY, AWAY])
@@ -225,7 +227,7 @@ async def test_what_prometheus_is_told(gate: Gate, redis_url: str) -> None:
 @pytest.mark.parametrize(
     ("provider", "settings", "secrets", "allowance"),
     [
-        (Provider.STRIPE, {}, {"api_key": "sk_live_1"}, Allowance(((100, 1),))),
+        (Provider.STRIPE, {}, {"api_key": "sk_live_1"}, Allowance(((25, 1),))),
         (Provider.STRIPE, {}, {"api_key": "sk_test_1"}, Allowance(((25, 1),))),
         (Provider.GOCARDLESS, {}, {"access_token": "t"}, Allowance(((1000, 60),))),
         (Provider.XERO, {"tenant_id": "t"}, {}, Allowance(((60, 60), (5000, 86_400)), at_once=5)),

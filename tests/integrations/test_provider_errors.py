@@ -5,10 +5,12 @@ from typing import Any
 
 import pytest
 import requests
+import stripe
 from gocardless_pro import errors
 
 from integrations.gocardless.errors import mapped
 from integrations.http import Effect
+from integrations.stripe.errors import mapped as mapped_of_stripe
 from models.ports import OutcomeUnknown, ProviderError, RateLimited, Refused, Unavailable
 
 OFFICIAL = "gocardless_official/"
@@ -52,3 +54,17 @@ def test_the_vendors_error_bodies(
 def test_what_leaves_the_outcome_open(error: Exception) -> None:
     assert type(mapped(error, Effect.READ)) is Unavailable
     assert type(mapped(error, Effect.WRITE)) is OutcomeUnknown
+
+
+@pytest.mark.parametrize(
+    ("code", "expected"),
+    [("rate_limit", (RateLimited, "RATE_LIMITED", 2.0)), ("lock_timeout", (Unavailable, "IN_USE", 2.0))],
+)
+def test_a_429_of_stripe_stops_the_account_only_where_it_is_about_the_account(
+    code: str, expected: tuple[type[Unavailable], str, float]
+) -> None:
+    """Another request held the object: `code` of the exception is None, that of the error it carries tells."""
+    body = {"error": {"type": "invalid_request_error", "code": code, "message": "later"}}
+    found = mapped_of_stripe(stripe.RateLimitError("later", http_status=429, json_body=body), Effect.WRITE)
+    assert isinstance(found, Unavailable)
+    assert (type(found), found.code, found.retry_after) == expected

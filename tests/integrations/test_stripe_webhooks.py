@@ -208,6 +208,19 @@ async def test_a_late_failure_event_tells_the_latest_state(
     assert isinstance(fact, PaymentSucceeded)
 
 
+async def test_a_success_told_after_its_dispute_gives_nothing_back(
+    stripe_account: StripeAccount, webhooks: StripeWebhooks, sandbox: Sandbox, receiver: Receiver, order: Collection
+) -> None:
+    reference = (await stripe_account.collect(order)).reference
+    (event,) = received(receiver, webhooks, "payment_intent.succeeded")
+    dispute = sandbox.do("stripe", "dispute_payment", payment_intent=reference)["dispute"]
+    fact, _ = await webhooks.facts(event)
+    assert isinstance(fact, PaymentChargedBack)
+    assert (fact.external_id, fact.cause) == (reference, "fraudulent")
+    sandbox.do("stripe", "end_dispute", dispute=dispute, won=False)
+    assert isinstance((await webhooks.facts(event))[0], PaymentChargedBack)
+
+
 async def test_a_payment_that_is_not_ours_says_nothing(
     webhooks: StripeWebhooks, sandbox: Sandbox, receiver: Receiver
 ) -> None:
@@ -473,7 +486,8 @@ async def test_a_dispute_takes_the_money_back_until_it_is_won(
         "reason": "fraudulent",
         "payment_intent": "pi_1",
     }
-    intent = sample("stripe_openapi_fixtures/payment_intent.json") | {"id": "pi_1", "metadata": {"payment_id": "p1"}}
+    ours = {"id": "pi_1", "metadata": {"payment_id": "p1"}, "amount": disputed["amount"]}
+    intent = sample("stripe_openapi_fixtures/payment_intent.json") | ours
     respx_mock.get("http://127.0.0.1:1/v1/disputes/du_1").respond(json=disputed)
     respx_mock.get("http://127.0.0.1:1/v1/payment_intents/pi_1").respond(json=intent)
     respx_mock.get("http://127.0.0.1:1/v1/invoice_payments").respond(

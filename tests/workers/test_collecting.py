@@ -86,7 +86,7 @@ class Gateway:
         self.calls.append(f"status {reference}")
         if self.answers[:1] == ["status unavailable"]:
             raise Unavailable("503", code=self.answers.pop(0).upper())
-        return Collected(reference, Out.FAILED, "refer_to_payer")
+        return Collected(reference, Out.FAILED, "refer_to_payer", will_retry=True)
 
     async def retry(self, reference: str, key: str) -> Collected:
         self.calls.append(f"retry {reference} {key}")
@@ -368,6 +368,8 @@ async def test_news_that_never_came_is_asked_for(till: Till) -> None:
     await till.ask()
     assert till.gateway.calls[-1] == f"status {reference(till)}"
     assert await till.now() == (P.FAILED, reference(till), "refer_to_payer", 1, 1)
+    fee = await Payment.get(id=till.fee.id)
+    assert (fee.will_retry, fee.retry_on) == (True, None), "the bank tries again: nobody else does"
     assert (await Membership.get(id=till.membership.id)).status is Status.SUSPENDED
 
 

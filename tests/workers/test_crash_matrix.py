@@ -126,12 +126,12 @@ class Cell:
             await asyncio.sleep(0.05)
 
     async def jobs(self) -> list[Job]:
-        """The jobs that collect."""
-        return await Job.filter(kind="payments.collect")
+        """The jobs that collect what is due; the workers raise the fees of later months meanwhile."""
+        return await Job.filter(subject__in=[f"payments.collect:{payment.id}" for payment in self.due])
 
     async def collected(self) -> bool:
         """Whether no job is under way."""
-        return not await Job.exists(kind="payments.collect", state__in=("READY", "LEASED"))
+        return not any(job.state in (JobState.READY, JobState.LEASED) for job in await self.jobs())
 
     async def check(self) -> None:
         """The invariant: each payment was taken exactly once, is known by that reference, and no job is stuck."""
@@ -141,7 +141,7 @@ class Cell:
             for made in self.sandbox.state_of(kind):
                 there[made["metadata"]["payment_id"]] += 1
                 references[made["metadata"]["payment_id"]] = made["id"]
-        # the worker raises the fees of later months as well: each of them once, too
+        # the fees of later months: each of them once, too
         assert there == Counter({str(payment.id) for payment in self.due} | there.keys())
         rows = await Payment.filter(id__in=[payment.id for payment in self.due])
         taken = (PaymentStatus.SUBMITTED, PaymentStatus.CONFIRMED)

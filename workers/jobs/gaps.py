@@ -99,8 +99,14 @@ async def _payment(work: Work, row: Payment) -> None:
     assert row.reference is not None
     known = await (await work.providers.payments(row.provider)).status(row.reference)
     await reconciling.compared(row, known, acting=work.acting, at=work.now)
-    outcome = known.outcome or PaymentOutcome.SUBMITTED
-    await payments.settle(row.id, outcome, failure=known.failure, acting=work.acting, at=work.now)
+    await payments.settle(
+        row.id,
+        known.outcome or PaymentOutcome.SUBMITTED,
+        failure=known.failure,
+        will_retry=known.will_retry,
+        acting=work.acting,
+        at=work.now,
+    )
 
 
 async def _refund(work: Work, row: Refund) -> None:

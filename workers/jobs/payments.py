@@ -7,7 +7,7 @@ from uuid import UUID
 
 import structlog
 
-from models.actions import asking, dunning, endings, fee_calendar, payments, refunds
+from models.actions import asking, dunning, endings, fee_calendar, jobs, payments, refunds
 from models.actions.asking import Attempt
 from models.ports import (
     CONFLICT,
@@ -49,7 +49,12 @@ async def collect(work: Work) -> None:
             await payments.outcome_unknown(payment_id, code=refused.code, acting=work.acting, at=work.now)
             raise
         await payments.settle(
-            payment_id, PaymentOutcome.FAILED, failure=refused.code[:60], acting=work.acting, at=work.now
+            payment_id,
+            PaymentOutcome.FAILED,
+            failure=refused.code,
+            only_from=payments.COLLECTABLE,
+            acting=work.acting,
+            at=work.now,
         )
         return
     await _record(work, payment_id, collected, payments.COLLECTABLE)
@@ -111,7 +116,20 @@ async def _record(work: Work, payment_id: UUID, collected: Collected, asked_in: 
         at=work.now,
     )
     if collected.outcome in _FALLEN:
-        await payments.settle(payment_id, collected.outcome, failure=collected.failure, acting=work.acting, at=work.now)
+        await _settle(work, payment_id, collected)
+
+
+async def _settle(work: Work, payment_id: UUID, known: Collected) -> None:
+    """A payment becomes what its provider says, where that is certain."""
+    if known.outcome is not None:
+        await payments.settle(
+            payment_id,
+            known.outcome,
+            failure=known.failure,
+            will_retry=known.will_retry,
+            acting=work.acting,
+            at=work.now,
+        )
 
 
 async def _record_refund(work: Work, refund_id: UUID, refunded: Refunded) -> None:
@@ -140,14 +158,13 @@ async def cancel(work: Work) -> None:
             return
         await settle(PaymentOutcome.SUBMITTED, reference=known.reference, only_from=payments.COLLECTABLE)
         if known.outcome in (None, PaymentOutcome.SUBMITTED):
-            known = await gateway.cancel(known.reference, f"{payment.key}:cancel:{work.job.attempts}")
+            known = await gateway.cancel(known.reference, f"{payment.key}:cancel:{work.job.token}")
     except (Refused, OutcomeUnknown) as failed:
         await endings.not_stopped(payment_id, why=failed.code, acting=work.acting, at=work.now)
         if isinstance(failed, OutcomeUnknown):
             raise
         return
-    if known.outcome is not None:
-        await settle(known.outcome, failure=known.failure)
+    await _settle(work, payment_id, known)
 
 
 async def _there(gateway: PaymentGateway, payment: Payment) -> Collected | None:
@@ -168,8 +185,14 @@ async def retry(work: Work) -> None:
         return
     provider, reference = order
     gateway = await work.providers.payments(provider)
+    key = work.job.payload["key"]
     try:
-        collected = await gateway.retry(reference, work.job.payload["key"])
+        collected = await gateway.retry(reference, key)
+    except OutcomeUnknown as lost:
+        if lost.code == asking.ANSWERED_ERROR:  # which would be repeated under that key
+            fresh = f"{':'.join(key.split(':')[:4])}:{work.job.token}"
+            await jobs.remember(work.job, {**work.job.payload, "key": fresh})
+        raise
     except Refused:
         if await dunning.not_retried(payment_id, acting=work.acting, at=work.now):
             return
@@ -225,11 +248,16 @@ async def _settle_payment(work: Work, payment: Payment, order: Collection, gatew
     known = await (gateway.status(payment.reference) if payment.reference else gateway.look_up(order))
     if known is None:
         return
-    settle = partial(payments.settle, payment.id, acting=work.acting, at=work.now)
     if payment.status in payments.COLLECTABLE:
-        await settle(PaymentOutcome.SUBMITTED, reference=known.reference, only_from=payments.COLLECTABLE)
-    if known.outcome is not None:
-        await settle(known.outcome, failure=known.failure)
+        await payments.settle(
+            payment.id,
+            PaymentOutcome.SUBMITTED,
+            reference=known.reference,
+            only_from=payments.COLLECTABLE,
+            acting=work.acting,
+            at=work.now,
+        )
+    await _settle(work, payment.id, known)
 
 
 async def _settle_refund(work: Work, made: Refund, order: RefundOrder, gateway: PaymentGateway) -> None:

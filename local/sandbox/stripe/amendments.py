@@ -77,7 +77,7 @@ def _prorate(account: Account, sub: Json, old: Json, new: Json) -> None:
     now, start, until = account.now(), new["current_period_start"], new["current_period_end"]
     for item, sign, word in ((old, -1, "Unused"), (new, 1, "Remaining")):
         whole = item["price"]["unit_amount"] * item["quantity"]
-        amount = sign * (whole * (until - now) // (until - start))
+        amount = sign * ((2 * whole * (until - now) + until - start) // (2 * (until - start)))  # to the nearest unit
         line = subscriptions.line_for(account, sub, item, amount, period={"start": now, "end": until})
         details = line["parent"]["subscription_item_details"]
         details["proration"] = True
