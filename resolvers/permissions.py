@@ -19,11 +19,14 @@ class Audience(StrEnum):
     PARTNER_MONEY = "PARTNER_MONEY"
 
 
+_AUDIENCE = {role: Audience(role.value) for role in Role}
+
+
 def audience(viewer: Viewer) -> Audience:
     """Who, for the table below, is asking."""
     if viewer.role is Role.PARTNER and MONEY_READ in viewer.scopes:
         return Audience.PARTNER_MONEY
-    return Audience(viewer.role.value)
+    return _AUDIENCE[viewer.role]
 
 
 ALL, NONE = "true", "false"

@@ -5,7 +5,6 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 from uuid import UUID
 
-import asyncpg
 import orjson
 import strawberry
 from graphql import (
@@ -25,11 +24,13 @@ from graphql import (
 
 from resolvers.permissions import Audience, audience
 from resolvers.reads.arguments import Variables, declared
-from resolvers.reads.compile import Asked, Compiler, Statement
+from resolvers.reads.compile import Compiler
+from resolvers.reads.connections import Connections
 from resolvers.reads.ids import BadInput
 from resolvers.reads.meaning import Loaded
 from resolvers.reads.paging import MOST
 from resolvers.reads.plans import Operation, Plan, Plans, Recent, covered
+from resolvers.reads.statement import Asked, Statement
 from resolvers.viewer import Viewer
 
 Resolving = GraphQLResolveInfo[Any]
@@ -40,6 +41,7 @@ _SESSION = {
     "default_transaction_read_only": "on",
     "jit": "off",
     "plan_cache_mode": "force_generic_plan",
+    "random_page_cost": "1.1",  # what is read often lies in memory, where no page is far away
     "statement_timeout": "5000",
     "timezone": "UTC",
 }
@@ -61,7 +63,7 @@ class Reader:
     def __init__(
         self,
         schema: strawberry.Schema,
-        pool: asyncpg.Pool,
+        pool: Connections,
         secret: bytes,
         admit: Callable[[str], DocumentNode | None] | None = None,
         *,
@@ -86,15 +88,15 @@ class Reader:
         most: int = MOST,
     ) -> "Reader":
         """(postgres://..., the bound schema, DUEFLOW_SECRET_KEY) -> a reader with 2 to 10 connections."""
-        pool = await asyncpg.create_pool(
+        pool = Connections(
             database_url,
-            min_size=2,
-            max_size=10,
-            statement_cache_size=100,
+            10,
+            statement_cache_size=200,
+            max_cached_statement_lifetime=0,
             max_cacheable_statement_size=0,
-            reset=_nothing,  # sessions are never changed, so there is nothing to put back
             server_settings=_SESSION,
         )
+        await pool.open(2)
         return cls(schema, pool, hmac.digest(secret.encode(), b"cursors", "sha256"), admit, most=most)
 
     async def close(self) -> None:
@@ -102,9 +104,18 @@ class Reader:
         await self.pool.close()
 
     async def answer(
-        self, document: str, variables: Mapping[str, Any] | None, operation_name: str | None, viewer: Viewer
+        self,
+        document: str,
+        variables: Mapping[str, Any] | None,
+        operation_name: str | None,
+        viewer: Viewer,
+        *,
+        seconds: float | None = None,
     ) -> bytes | None:
-        """A query -> the whole response body, or None where graphql-core has to answer (and to tell what is wrong)."""
+        """A query -> the whole response body, or None where graphql-core has to answer (and to tell what is wrong).
+
+        Raises TimeoutError after so many seconds.
+        """
         audience_ = audience(viewer)
         key = (document, operation_name, audience_)
         if key in self._operations:
@@ -115,23 +126,20 @@ class Reader:
             self._operations[key] = operation
         if operation is None or (values := operation.coerced(variables)) is None:
             return None
-        asked = Asked(values, viewer)
         try:
-            roots = operation.plans.made_for(values)
-            ready = [(name, made, made.values(asked) if isinstance(made, Statement) else ()) for name, made in roots]
+            made = operation.plans.made_for(values)
+            if isinstance(made, bytes):
+                return made
+            given = made.values(Asked(values, viewer))
         except BadInput:
             return None
-        async with self.pool.acquire() as connection:
-            parts = [
-                name + (made if isinstance(made, bytes) else (await connection.fetchval(made.sql, *given)).encode())
-                for name, made, given in ready
-            ]
-        return b'{"data":{' + b",".join(parts) + b"}}"
+        body: bytes = await self.pool.fetchval(made.sql, *given, seconds=seconds)
+        return body
 
     async def root(self, info: Resolving) -> Any:
         """A declared root field -> its tree of dicts. Raises BadInput."""
         field = info.parent_type.fields[info.field_name]
-        text = await self._fetch(info, field.type, lambda compiler: compiler.statement(field, info.field_nodes))
+        text = await self._fetch(info, field.type, lambda compiler: compiler.statement(info.field_nodes))
         return orjson.loads(text)
 
     async def load(self, type_name: str, key: UUID | None, info: Resolving) -> Any:
@@ -224,7 +232,3 @@ def _picking(otherwise: Any) -> Callable[..., Any]:
 def is_abstract(what: Any) -> bool:
     """Whether a field's type needs `__typename` in its tree to be walked."""
     return not isinstance(what, str) and is_abstract_type(get_named_type(what))
-
-
-async def _nothing(_connection: Any) -> None:
-    """Put nothing back."""
