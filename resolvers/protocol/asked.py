@@ -1,13 +1,11 @@
 """The parameters of a GraphQL request, whichever way they came."""
 
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from resolvers.protocol.faults import Rejected
 
 
-@dataclass(frozen=True, slots=True)
-class Asked:
+class Asked(NamedTuple):
     """A document, which of its operations to run, and with what.
 
     `keep` is True where it is to be found by its digest from now on, `cost` where its price is to be told.
@@ -41,7 +39,7 @@ def asked(body: Any) -> Asked:
     query, variables, name = body.get("query"), body.get("variables"), body.get("operationName")
     if not isinstance(query, str) or not query.strip():
         raise bad_request("`query` must be a GraphQL document.")
-    if _has_nul([query, variables, name]):
+    if _has_nul(query) or (variables and _has_nul(variables)) or (name and _has_nul(name)):
         raise bad_request("The character U+0000 is nowhere allowed.")
     if variables is not None and not isinstance(variables, dict):
         raise bad_request("`variables` must be an object or null.")

@@ -2,6 +2,7 @@
 
 import hmac
 from collections.abc import Callable, Mapping, Sequence
+from functools import lru_cache
 from typing import Any, Protocol
 from uuid import UUID
 
@@ -33,6 +34,7 @@ from resolvers.reads.plans import Operation, Plan, Plans, Recent, covered
 from resolvers.reads.statement import Asked, Statement
 from resolvers.viewer import Viewer
 
+KEPT_OPERATIONS = 1_000
 Resolving = GraphQLResolveInfo[Any]
 
 _SESSION = {
@@ -74,7 +76,7 @@ class Reader:
         self.pool = pool
         self.secret = secret
         self._admit = admit or self._parsed
-        self._operations: Recent[tuple[str, str | None, Audience], Operation | None] = Recent(1000)
+        self._operation = lru_cache(KEPT_OPERATIONS)(self._covered)
         self._selections: Recent[tuple[Any, ...], tuple[Sequence[FieldNode], Plans[Statement]]] = Recent(1000)
 
     @classmethod
@@ -116,14 +118,7 @@ class Reader:
 
         Raises TimeoutError after so many seconds.
         """
-        audience_ = audience(viewer)
-        key = (document, operation_name, audience_)
-        if key in self._operations:
-            operation = self._operations[key]
-        else:
-            parsed = self._admit(document)
-            operation = self._covered(parsed, operation_name, audience_) if parsed else None
-            self._operations[key] = operation
+        operation = self._operation(document, operation_name, audience(viewer))
         if operation is None or (values := operation.coerced(variables)) is None:
             return None
         try:
@@ -156,8 +151,9 @@ class Reader:
         text: str = await self.pool.fetchval(statement.sql, *statement.values(Asked({}, viewer, key)))
         return text != "null"
 
-    def _covered(self, document: DocumentNode, name: str | None, audience_: Audience) -> Operation | None:
-        return covered(self.schema, document, name, audience_, self.secret, self.most)
+    def _covered(self, document: str, name: str | None, audience_: Audience) -> Operation | None:
+        parsed = self._admit(document)
+        return covered(self.schema, parsed, name, audience_, self.secret, self.most) if parsed else None
 
     def _parsed(self, text: str) -> DocumentNode | None:
         try:

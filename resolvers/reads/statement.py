@@ -2,14 +2,13 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import UUID
 
 from resolvers.viewer import Viewer
 
 
-@dataclass(frozen=True, slots=True)
-class Asked:
+class Asked(NamedTuple):
     """What a statement's parameters are taken from: coerced variables, the caller, the uuid of what to load."""
 
     variables: Mapping[str, Any]
