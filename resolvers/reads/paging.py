@@ -1,5 +1,6 @@
 """A relation read in pages: keyset conditions, signed cursors and page info, in the same statement as the rows."""
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
     from resolvers.reads.compile import Compiler
 
 PAGE, MOST = 50, 100
+_STRETCH = re.compile(r"\{row\}\.(\w+) (?:>=|<) \$\d+::(\w+)", re.ASCII)
+_ONE_OF = re.compile(r"\{row\}\.(\w+) = ANY\((\$\d+::text\[\])\)", re.ASCII)
 
 
 class Step(NamedTuple):
@@ -128,12 +131,29 @@ class Page:
         """The rows of the page as a FROM item, numbered in the order they are read in where one more is."""
         inner, cut = self._compiler.alias(), self._compiler.alias()
         kept = [*self._conditions, *(self._beyond(name) for name, given in self._bounded.items() if given)]
-        order = self._sorted(inner, backward=self._backward)
-        found = f"SELECT {inner}.* FROM {self._compiler.rows(self._type, inner, kept)} ORDER BY {order}"
+        order = self._sorted("{row}", backward=self._backward)
+        found = self._found(inner, kept, order)
         # the planner shall know that a page is small, whatever its size
-        limited = f"({found} LIMIT {self._compiler.most + 1}) {cut} LIMIT {self._size}{' + 1' if self._peeks else ''}"
+        limited = f"({found}) {cut} LIMIT {self._size}{' + 1' if self._peeks else ''}"
         number = ', row_number() OVER () AS "#"' if self._peeks else ""
         return f"(SELECT {cut}.*{number} FROM {limited}) {self._row}"
+
+    def _found(self, row: str, conditions: list[str], order: str) -> str:
+        """The first rows there are, one more than a page may have; with some values of a column, the first of each.
+
+        So an index that begins with the column gives them in their order, be they many or few.
+        """
+        most = self._compiler.most + 1
+        listed = next((found for each in conditions if (found := _ONE_OF.fullmatch(each))), None)
+        each = self._compiler.alias()
+        if listed:
+            conditions = [other for other in conditions if other != listed[0]] + [f"{{row}}.{listed[1]} = {each}.word"]
+        rows, ordered = self._compiler.rows(self._type, row, conditions), f"ORDER BY {order.replace('{row}', row)}"
+        first = f"SELECT {row}.* FROM {rows} {ordered} LIMIT {most}"
+        if listed is None:
+            return first
+        words = f"(SELECT DISTINCT unnest({listed[2]}) AS word) {each}"
+        return f"SELECT {row}.* FROM {words}, LATERAL ({first}) {row} {ordered} LIMIT {most}"
 
     def _sorted(self, row: str, *, backward: bool = False) -> str:
         return ", ".join(f"{row}.{step.column}{' DESC' if step.descending != backward else ''}" for step in self._steps)
@@ -144,6 +164,8 @@ class Page:
         for spec, direction in chosen:
             name, kind = spec.split(":")
             steps.setdefault(name, Step(name, kind, direction == "DESC"))
+        if not chosen and (stretch := next(filter(None, map(_STRETCH.fullmatch, self._conditions)), None)):
+            steps[stretch[1]] = Step(stretch[1], stretch[2], descending=False)
         last = next(reversed(steps.values()), None)
         steps.setdefault("id", Step("id", "uuid", last is not None and last.descending))
         return tuple(steps.values())[: list(steps).index("id") + 1]  # nothing behind the id decides anything
