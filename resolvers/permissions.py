@@ -40,7 +40,7 @@ def _owner(table: str, key: str, then: str = "up.user_id = {viewer}") -> str:
 
 
 # an invoice is of who attends; who pays for another sees it too
-_PAYS = "EXISTS (SELECT 1 FROM subscription s WHERE s.id = {invoice}.subscription_id AND s.user_id = {viewer})"
+_PAYS = "{invoice}.subscription_id = ANY (ARRAY(SELECT s.id FROM subscription s WHERE s.user_id = {viewer}))"
 _OWN_OR_PAID = f"({OWN} OR {_PAYS.replace('{invoice}', '{row}')})"
 _HIS = f"(up.user_id = {{viewer}} OR {_PAYS.replace('{invoice}', 'up')})"
 _OWN_INVOICE = _owner("invoice", "invoice_id", _HIS)
@@ -66,7 +66,7 @@ _OFFICE = _rules(NONE, NONE, NONE, NONE)
 _DESK = _rules(NONE, ALL, NONE, NONE)
 # what a caller set up or asked for by the own key
 _BY_KEY = "{row}.api_key_id = {viewer.key}"
-_ITS_EXPORT = "EXISTS (SELECT 1 FROM export_file up WHERE up.job_id = {row}.id AND up.api_key_id = {viewer.key})"
+_ITS_EXPORT = "{row}.id = ANY (ARRAY(SELECT f.job_id FROM export_file f WHERE f.api_key_id = {viewer.key}))"
 _JOBS = f"({OF_SOMEBODY} OR {_ITS_EXPORT})"
 
 ROWS: Mapping[str, Rules] = {
