@@ -208,8 +208,9 @@ async def test_random_queries(asked: tuple[str, dict[str, Any]], role: str, ask:
 
 
 @pytest.mark.soak
+@pytest.mark.timeout(1_200)
 @pytest.mark.parametrize("role", ROLES)
-@settings(max_examples=1_500, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=500, deadline=None, suppress_health_check=list(HealthCheck))
 @given(asked=queries())
 async def test_many_random_queries(asked: tuple[str, dict[str, Any]], role: str, ask: Any) -> None:
     await same_both_ways(*asked, role, ask)
