@@ -5,6 +5,7 @@ application is put together when it is first asked for, and each command loads o
 """
 
 import asyncio
+import gc
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from starlette.applications import Starlette
     from starlette.requests import Request
     from starlette.responses import Response
-    from starlette.types import ASGIApp, Receive, Scope, Send
+    from starlette.types import ASGIApp, Scope
 
     from integrations.jwks import Jwks
     from models.ports import PartnerReads
@@ -77,7 +78,6 @@ class Settings(Database):
 def build(settings: Settings) -> "Starlette":
     """Settings -> the application. Nothing is connected before its lifespan begins."""
     from starlette.applications import Starlette
-    from starlette.middleware import Middleware
     from starlette.routing import Mount, Route
 
     from integrations.bell import ArqBell
@@ -103,6 +103,7 @@ def build(settings: Settings) -> "Starlette":
     from resolvers.gate import Gate, may_enter
     from resolvers.protocol.documents import Documents
     from resolvers.protocol.engine import Engine
+    from resolvers.protocol.first import GraphQLFirst
     from resolvers.protocol.http import GraphQLOverHTTP
     from resolvers.protocol.origins import Origins
     from resolvers.protocol.persisted import Persisted, manifest
@@ -176,9 +177,11 @@ def build(settings: Settings) -> "Starlette":
                 "websocket": GraphQLOverWebSocket(engine, door, deployment, origins=origins),
             }
             app.state.parts = {"database": _database_answers, "redis": bus.ping}
+            gc.collect()
+            gc.freeze()  # the schema stays: no collection while a request waits need look through it
             yield
 
-    return Starlette(
+    return GraphQLFirst(
         routes=[
             *webhook_routes(registry, store),
             *coursepro_routes(registry, store, clock, COURSE_CALLS),
@@ -189,7 +192,6 @@ def build(settings: Settings) -> "Starlette":
             Route("/metrics", metrics),
             Mount("/explorer", explorer()),
         ],
-        middleware=[Middleware(GraphQLFirst)],
         lifespan=lifespan,
     )
 
@@ -245,20 +247,6 @@ def _schema() -> "strawberry.Schema":
     from schema.root import schema
 
     return schema
-
-
-class GraphQLFirst:
-    """Hands /graphql to its endpoints before any routing: nearly every request goes there."""
-
-    def __init__(self, app: "ASGIApp") -> None:
-        self._otherwise = app
-
-    async def __call__(self, scope: "Scope", receive: "Receive", send: "Send") -> None:
-        """Serve one scope."""
-        if scope["type"] != "lifespan" and scope["path"] == "/graphql":
-            await scope["app"].state.graphql[scope["type"]](scope, receive, send)
-        else:
-            await self._otherwise(scope, receive, send)
 
 
 async def _database_answers() -> None:

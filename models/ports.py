@@ -12,7 +12,7 @@ Only what is Refused is an attempt of a job: who is away, or wants to be asked l
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 from uuid import UUID
 
 from models.rules.diary import AttendanceSeen, RosterSeen
@@ -111,8 +111,7 @@ class LiveBus(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
-class Left:
+class Left(NamedTuple):
     """What a caller may still spend, in points, after a payment; `wait` is 0, or seconds until it could be made."""
 
     points: int

@@ -20,7 +20,7 @@ from resolvers.viewer import Viewer
 REMEMBERED_SECONDS = 5.0
 REMEMBERED_TOKENS = 10_000
 LONGEST_KEY = 200
-LONGEST_TOKEN = 4_096
+LONGEST_TOKEN = 4_096  # with the word before it
 SHORTEST_WAIT_SECONDS = 0.02
 SECONDS_TO_TELL = 1.0
 KEYS = "key"  # the topic of what is told to doors; no caller can watch it
@@ -50,21 +50,22 @@ class Door:
 
     async def viewer(self, authorization: str | None) -> Viewer | None:
         """`Bearer df_<public>_<secret>`, or an issuer's token -> its viewer; None for what is not live and known."""
-        scheme, _, token = (authorization or "").partition(" ")
+        known = self._known.get(authorization) if authorization else None
+        if known is not None and known[0] > time.monotonic():
+            return known[1]
+        shown = authorization or ""
+        scheme, _, token = shown.partition(" ")
         token = token.strip()
-        if scheme.lower() != "bearer" or not token or len(token) > LONGEST_TOKEN:
+        if scheme.lower() != "bearer" or not token or len(shown) > LONGEST_TOKEN:
             return None
         now = time.monotonic()
-        known = self._known.get(token)
-        if known is not None and known[0] > now:
-            return known[1]
         viewer = await self._look_up(token)
         if viewer is None:
-            self._known.pop(token, None)
+            self._known.pop(shown, None)
             return None
         until = now + self._seconds
-        self._known[token] = (until if viewer.ends is None else min(until, viewer.ends), viewer)
-        self._known.move_to_end(token)
+        self._known[shown] = (until if viewer.ends is None else min(until, viewer.ends), viewer)
+        self._known.move_to_end(shown)
         if len(self._known) > REMEMBERED_TOKENS:
             self._known.popitem(last=False)
         return viewer

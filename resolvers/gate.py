@@ -22,6 +22,7 @@ from models.rules.lifecycle import Status
 from models.rules.states import KeyPurpose
 from resolvers.auth import Door
 from resolvers.context import Context
+from resolvers.reads.connections import Connections
 from resolvers.reads.ids import BadInput, known
 
 AROUND = timedelta(hours=12)  # a class that is farther from now is none of this visit
@@ -63,7 +64,7 @@ class _Malformed(Exception):
     """The question cannot be read."""
 
 
-async def entry(pool: asyncpg.Pool, user_id: UUID, centre_id: UUID, at: datetime) -> Entry:
+async def entry(pool: asyncpg.Pool | Connections, user_id: UUID, centre_id: UUID, at: datetime) -> Entry:
     """(person, centre, UTC instant) -> whether its gate opens, and why not."""
     rows = await pool.fetch(_PLACES, user_id, centre_id, at, AROUND)
     return at_the_gate(

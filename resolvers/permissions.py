@@ -19,11 +19,14 @@ class Audience(StrEnum):
     PARTNER_MONEY = "PARTNER_MONEY"
 
 
+_AUDIENCE = {role: Audience(role.value) for role in Role}
+
+
 def audience(viewer: Viewer) -> Audience:
     """Who, for the table below, is asking."""
     if viewer.role is Role.PARTNER and MONEY_READ in viewer.scopes:
         return Audience.PARTNER_MONEY
-    return Audience(viewer.role.value)
+    return _AUDIENCE[viewer.role]
 
 
 ALL, NONE = "true", "false"
@@ -62,7 +65,7 @@ _OFFICE = _rules(NONE, NONE, NONE, NONE)
 _DESK = _rules(NONE, ALL, NONE, NONE)
 # what a caller set up or asked for by the own key
 _BY_KEY = "{row}.api_key_id = {viewer.key}"
-_ITS_EXPORT = "EXISTS (SELECT 1 FROM export_file up WHERE up.job_id = {row}.id AND up.api_key_id = {viewer.key})"
+_ITS_EXPORT = "{row}.id = ANY (ARRAY(SELECT f.job_id FROM export_file f WHERE f.api_key_id = {viewer.key}))"
 _JOBS = f"({OF_SOMEBODY} OR {_ITS_EXPORT})"
 
 ROWS: Mapping[str, Rules] = {

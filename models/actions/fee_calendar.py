@@ -48,14 +48,15 @@ _DUE = f"""
         OR m.status = 'SUSPENDED' AND $6::bool AND t.kind = 'ONGOING' AND m.next_fee_on <= z.today)
     ORDER BY m.id LIMIT $2
 """  # noqa: S608  words of this file
+_ENDED = ", ".join(f"'{status.value}'" for status in sorted(TERMINAL))  # as the index membership_unasked has it
 # Fee-bearing memberships from before the calendar: monthly ones, and prices to be paid once that nobody was asked for.
-_WITHOUT = """
+_WITHOUT = f"""
     SELECT m.id FROM membership m JOIN membership_type t ON t.id = m.membership_type_id
-    WHERE m.id > $1 AND m.amount > 0 AND m.next_fee_on IS NULL AND NOT m.status = ANY ($3::text[])
+    WHERE m.id > $1 AND m.amount > 0 AND m.next_fee_on IS NULL AND m.status NOT IN ({_ENDED})
     AND (t.kind = 'ONGOING' OR m.fees_from IS NULL
          AND NOT EXISTS (SELECT 1 FROM payment p WHERE p.membership_id = m.id))
     ORDER BY m.id LIMIT $2
-"""
+"""  # noqa: S608  words of this file
 
 
 async def raise_fees(*, acting: str, at: datetime, most: int = A_TURN) -> bool:
@@ -67,7 +68,7 @@ async def raise_fees(*, acting: str, at: datetime, most: int = A_TURN) -> bool:
     fault: Exception | None = None
     done = 0
     for statement, values, act in (
-        (_WITHOUT, [[status.value for status in TERMINAL]], _adopt),
+        (_WITHOUT, [], _adopt),
         (_DUE, [*await _zones(rules, at), rules.while_suspended is WhileSuspended.ACCRUE], raise_due),
     ):
         last: UUID | None = UUID(int=0)

@@ -41,7 +41,7 @@ class Booking(Row):
             check("booking_carries_from_somewhere", "carried = 0 OR moved_from_id IS NOT NULL"),
             unique("booking_live_once", "course_id", "user_id", where="status IN ('AWAITING_PAYMENT', 'CONFIRMED')"),
         )
-        indexes = (("user_id", "id"), ("course_id", "id"))
+        indexes = (("user_id", "id"), ("course_id", "id"), ("status", "id"), ("created_at", "id"))
 
 
 class BookingLine(Row):
@@ -85,4 +85,4 @@ class WaitingPlace(Row):
             check("waiting_place_offer_ends", "state <> 'OFFERED' OR offered_until IS NOT NULL"),
             unique("waiting_place_once", "course_id", "user_id", where="state IN ('WAITING', 'OFFERED')"),
         )
-        indexes = (("course_id", "state", "id"), ("user_id", "id"))
+        indexes = (("course_id", "state", "id"), ("user_id", "id"), ("state", "id"))

@@ -48,6 +48,7 @@ class Course(Row):
             check("course_notice_not_negative", "notice_hours >= 0"),
             check("course_offer_lasts", "offer_hours >= 1"),
         )
+        indexes = (("centre_id", "id"), ("owner", "id"), ("name", "id"))
 
 
 class ClassSession(Row):
@@ -72,7 +73,7 @@ class ClassSession(Row):
             check("class_session_in_order", "starts_at < ends_at"),
             unique("class_session_once", "source", "external_ref"),
         )
-        indexes = (("course_id", "starts_at"), ("starts_at", "id"))
+        indexes = (("course_id", "starts_at"), ("starts_at", "id"), ("centre_id", "id"))
 
 
 class Attendance(Row):
@@ -102,7 +103,7 @@ class Attendance(Row):
             one_of("attendance", "source", AttendanceSource),
             unique("attendance_once", "class_session_id", "user_id"),
         )
-        indexes = (("user_id", "id"),)
+        indexes = (("user_id", "id"), ("mark", "id"))
 
 
 class AccessToken(Row):
@@ -126,4 +127,4 @@ class AccessToken(Row):
             check("access_token_in_order", "valid_from < valid_until"),
             unique("access_token_live_once", "membership_id", "class_session_id", where="revoked_at IS NULL"),
         )
-        indexes = (("user_id", "valid_until"),)
+        indexes = (("user_id", "valid_until"), ("membership_id", "id"), ("centre_id", "id"), ("valid_until", "id"))

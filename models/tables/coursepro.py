@@ -55,7 +55,7 @@ class Drift(Row):
             one_of("drift", "provider", Provider),
             unique("drift_once", "provider", "cause", "subject_id", "field"),
         )
-        indexes = (("subject_id", "id"),)
+        indexes = (("subject_id", "id"), ("provider", "id"), ("field", "id"), ("cause", "id"), ("at", "id"))
 
 
 class ReviewItem(Row):
@@ -78,7 +78,7 @@ class ReviewItem(Row):
             one_of("review_item", "provider", Provider),
             unique("review_item_open_once", "kind", "provider", "subject", where="state = 'OPEN'"),
         )
-        indexes = (("state", "id"),)
+        indexes = (("state", "id"), ("kind", "id"), ("user_id", "id"), ("created_at", "id"))
 
 
 class RecordClaim(Row):

@@ -24,3 +24,4 @@ class InboxEvent(Row):
             one_of("inbox_event", "state", InboxState),
             unique("inbox_event_once", "provider", "event_id"),
         )
+        indexes = (("provider", "id"), ("state", "id"), ("created_at", "id"))

@@ -56,7 +56,17 @@ class Invoice(Row):
             check("invoice_refund_within_paid", "amount_refunded BETWEEN 0 AND amount_paid"),
             unique("invoice_once", "provider", "external_id"),
         )
-        indexes = (("user_id", "id"), ("attendee_id", "period_end"), ("drawn_from",), ("billed_off_at", "period_end"))
+        indexes = (
+            ("user_id", "id"),
+            ("attendee_id", "period_end"),
+            ("drawn_from",),
+            ("billed_off_at", "period_end"),
+            ("subscription_id", "id"),
+            ("membership_id", "id"),
+            ("status", "id"),
+            ("hold", "id"),
+            ("period_end", "id"),
+        )
 
 
 class InvoiceItem(Row):
@@ -141,7 +151,7 @@ class Correction(Row):
             check("correction_credit_note_has_amount", "(proposal = 'CREDIT_NOTE') = (amount IS NOT NULL)"),
             unique("correction_open_once", "invoice_id", "cause", where="state = 'OPEN'"),
         )
-        indexes = (("state", "id"), ("invoice_id", "id"))
+        indexes = (("state", "id"), ("invoice_id", "id"), ("cause", "id"))
 
 
 class Shipment(Row):

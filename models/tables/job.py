@@ -42,4 +42,11 @@ class Job(Row):
             one_of("job", "state", JobState),
             check("job_leased_has_lease", "(state = 'LEASED') = (lease_until IS NOT NULL)"),
         )
-        indexes = (("state", "run_at"), ("subject", "id"))
+        indexes = (
+            ("state", "run_at"),
+            ("subject", "id"),
+            ("state", "id"),
+            ("kind", "id"),
+            ("user_id", "id"),
+            ("created_at", "id"),
+        )

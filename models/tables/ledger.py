@@ -41,4 +41,4 @@ class LedgerEntry(Row):
             check("ledger_entry_about_one", "(payment_id IS NULL) <> (invoice_id IS NULL)"),
             check("ledger_entry_refund_of_payment", "refund_id IS NULL OR payment_id IS NOT NULL"),
         )
-        indexes = (("payment_id", "id"), ("invoice_id", "id"), ("user_id", "id"))
+        indexes = (("payment_id", "id"), ("invoice_id", "id"), ("user_id", "id"), ("movement", "id"), ("at", "id"))

@@ -108,6 +108,7 @@ class Mandate(Row):
             unique("mandate_once", "provider", "external_id"),
             unique("mandate_request_once", "provider", "request_id"),
         )
+        indexes = (("user_id", "id"), ("status", "id"))
 
 
 class Membership(Row):
@@ -153,7 +154,17 @@ class Membership(Row):
             check("membership_days_in_order", "ends_on IS NULL OR starts_on <= ends_on"),
             check("membership_billing_day_known", "billing_day BETWEEN 1 AND 31"),
         )
-        indexes = (("user_id", "id"), ("status", "id"), ("next_fee_on", "id"), ("updated_at", "id"))
+        indexes = (
+            ("user_id", "id"),
+            ("status", "id"),
+            ("next_fee_on", "id"),
+            ("updated_at", "id"),
+            ("membership_type_id", "id"),
+            ("centre_id", "id"),
+            ("mandate_id", "id"),
+            ("starts_on", "id"),
+            ("created_at", "id"),
+        )
 
 
 class Subscription(Row):
@@ -180,3 +191,4 @@ class Subscription(Row):
             one_of("subscription", "status", SubscriptionStatus),
             unique("subscription_once", "provider", "external_id"),
         )
+        indexes = (("user_id", "id"), ("status", "id"))

@@ -20,3 +20,4 @@ class Notification(Row):
     class Meta:
         table = "notification"
         constraints = (unique("notification_once_per_cause", "kind", "cause"),)
+        indexes = (("user_id", "id"),)

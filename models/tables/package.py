@@ -59,7 +59,7 @@ class Package(Row):
             check("package_period_of_membership", "period_start IS NULL OR membership_id IS NOT NULL"),
             unique("package_once_per_period", "membership_id", "period_start"),
         )
-        indexes = (("user_id", "id"), ("valid_until",))
+        indexes = (("user_id", "id"), ("valid_until",), ("membership_id", "id"), ("valid_from", "id"))
 
 
 class CreditEntry(Row):

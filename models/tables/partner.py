@@ -55,7 +55,7 @@ class WebhookMessage(Row):
             check("webhook_message_delivered_when", "(state = 'DELIVERED') = (delivered_at IS NOT NULL)"),
             unique("webhook_message_once", "endpoint_id", "event_id"),
         )
-        indexes = (("endpoint_id", "state", "id"), ("created_at", "id"))
+        indexes = (("endpoint_id", "state", "id"), ("created_at", "id"), ("state", "id"), ("topic", "id"))
 
 
 class ExportFile(Row):

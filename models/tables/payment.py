@@ -62,7 +62,17 @@ class Payment(Row):
             check("payment_carried_is_carried", "carried_by_id IS NULL OR status = 'CARRIED'"),
             unique("payment_fee_once_per_period", "membership_id", "period_start", where="status <> 'CANCELLED'"),
         )
-        indexes = (("user_id", "id"), ("status", "due_on"), ("membership_id", "id"), ("retry_on",))
+        indexes = (
+            ("user_id", "id"),
+            ("status", "due_on"),
+            ("membership_id", "id"),
+            ("retry_on",),
+            ("status", "id"),
+            ("provider", "id"),
+            ("due_on", "id"),
+            ("amount", "id"),
+            ("created_at", "id"),
+        )
 
 
 class Refund(Row):

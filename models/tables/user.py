@@ -27,7 +27,13 @@ class User(Row):
             one_of("user_account", "state", UserState),
             check("user_account_version_rises", "version >= 1"),
         )
-        indexes = (("last_name", "first_name", "id"),)
+        indexes = (
+            ("last_name", "first_name", "id"),
+            ("state", "id"),
+            ("last_name", "id"),
+            ("first_name", "id"),
+            ("created_at", "id"),
+        )
 
 
 class UserField(Row):

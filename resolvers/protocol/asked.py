@@ -1,15 +1,13 @@
 """The parameters of a GraphQL request, whichever way they came."""
 
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from resolvers.protocol.faults import Rejected
 
 DEEPEST = 100
 
 
-@dataclass(frozen=True, slots=True)
-class Asked:
+class Asked(NamedTuple):
     """A document, which of its operations to run, and with what.
 
     `keep` is True where it is to be found by its digest from now on, `cost` where its price is to be told. `values` is

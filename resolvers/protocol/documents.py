@@ -18,12 +18,16 @@ KEPT_DOCUMENTS = 1_000
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """A valid document; `digest` names it in logs, where its text and variables must not stand."""
+    """A valid document; `digest` names it in logs, where its text and variables must not stand.
+
+    `only` is its operation, where it has no other.
+    """
 
     document: DocumentNode
     operations: dict[str, OperationDefinitionNode]
     prices: dict[str, cost.Price]
     digest: str
+    only: OperationDefinitionNode | None
 
     def price(self, name: str | None, variables: dict[str, Any] | None) -> int:
         """What the operation costs, in points. Raises Rejected where the name decides nothing."""
@@ -32,9 +36,7 @@ class Prepared:
 
     def chosen(self, name: str | None) -> OperationDefinitionNode:
         """The operation to run. Raises Rejected where the name decides nothing."""
-        found = self.operations.get(name) if name else None
-        if name is None and len(self.operations) == 1:
-            (found,) = self.operations.values()
+        found = self.operations.get(name) if name else self.only
         if found is None:
             words = f'Unknown operation named "{name}".' if name else "Name one of the document's operations to run."
             raise Rejected(400, "OPERATION_RESOLUTION_FAILURE", words, spoken=True)
@@ -92,4 +94,5 @@ class Documents:
             if isinstance(definition, OperationDefinitionNode)
         }
         prices = cost.prices(self._schema, document, limits)
-        return Prepared(document, operations, prices, hashlib.sha256(text.encode()).hexdigest()[:16])
+        only = next(iter(operations.values())) if len(operations) == 1 else None
+        return Prepared(document, operations, prices, hashlib.sha256(text.encode()).hexdigest()[:16], only)

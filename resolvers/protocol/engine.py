@@ -33,6 +33,7 @@ from resolvers.protocol.persisted import Persisted
 
 SECONDS = 10.0
 TOOK = Histogram("dueflow_graphql_seconds", "Time to answer one operation.", ("kind",))
+_READ = TOOK.labels("read")
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,8 +82,15 @@ class Engine:
 
     async def read(self, asked: Asked, context: Context) -> bytes | None:
         """The whole answer of a query that plans cover; None where `prepare` and `run` have to. Raises Rejected 503."""
-        async with self._in_time("read"):
-            return await context.reader.answer(asked.query, asked.variables, asked.operation_name, context.viewer)
+        began = time.perf_counter()
+        try:
+            return await context.reader.answer(
+                asked.query, asked.variables, asked.operation_name, context.viewer, seconds=self._seconds
+            )
+        except (TimeoutError, QueryCanceledError):
+            raise Rejected(503, "TIMEOUT", TOO_LONG) from None
+        finally:
+            _READ.observe(time.perf_counter() - began)
 
     async def run(self, prepared: Prepared, asked: Asked, context: Context) -> Answer:
         """Execute a query or mutation. Raises Rejected 503 where it took too long, its writes undone."""

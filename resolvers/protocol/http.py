@@ -8,9 +8,9 @@ import asyncio
 from collections.abc import AsyncGenerator, Iterable
 from dataclasses import dataclass, field
 from functools import partial
+from os import urandom
 from typing import Any
 from urllib.parse import parse_qs
-from uuid import uuid4
 
 import orjson
 import structlog
@@ -25,7 +25,7 @@ from resolvers.protocol.asked import Asked, asked, bad_request
 from resolvers.protocol.documents import Prepared
 from resolvers.protocol.engine import Answer, Engine
 from resolvers.protocol.faults import INTERNAL, MASKED, Rejected, stamp
-from resolvers.protocol.negotiation import EVENTS, JSON, SAFE, body_type, offered
+from resolvers.protocol.negotiation import EVENTS, JSON, RESPONSE, SAFE, body_type, offered
 from resolvers.protocol.origins import Origins
 from resolvers.protocol.paying import headers as of_points
 from resolvers.protocol.paying import with_cost
@@ -34,6 +34,10 @@ from resolvers.protocol.sse import send_events
 COST = b"graphql-cost"  # the header of who wants to be told the price
 DRAINED_BYTES = 64 << 20
 DRAIN_SECONDS = 10.0
+_TYPED = {
+    kind: ((b"content-type", f"{spoken}; charset=utf-8".encode()), *SAFE)
+    for kind, spoken in ((JSON, JSON), (RESPONSE, RESPONSE), (EVENTS, JSON))
+}
 log = structlog.get_logger("dueflow.graphql")
 
 
@@ -44,8 +48,9 @@ class Call:
     scope: Scope
     receive: Receive
     send: Send
-    request_id: str = field(default_factory=lambda: uuid4().hex)
-    media: list[str] = field(default_factory=lambda: [JSON])
+    headers: dict[bytes, bytes]
+    request_id: str = field(default_factory=lambda: urandom(16).hex())
+    media: tuple[str, ...] = (JSON,)
     whole: bool = False
     context: Context | None = None
     most_bytes: int = LIMITS.body_bytes
@@ -53,25 +58,22 @@ class Call:
 
     def header(self, name: bytes) -> str | None:
         """The first header of that lower-case name."""
-        return next((value.decode("latin-1") for key, value in self.scope["headers"] if key == name), None)
+        value = self.headers.get(name)
+        return None if value is None else value.decode("latin-1")
 
     async def reply(self, status: int, body: bytes, headers: Iterable[tuple[bytes, bytes]] = ()) -> None:
         """Send a finished answer."""
-        media = self.media[0] if self.media[0] != EVENTS else JSON
-        kind = f"{media}; charset=utf-8".encode()
-        length = str(len(body)).encode()
-        every = [(b"content-type", kind), (b"content-length", length), (b"x-request-id", self.request_id.encode())]
-        await self.send(
-            {"type": "http.response.start", "status": status, "headers": [*every, *SAFE, *self.beside, *headers]}
-        )
+        own = ((b"content-length", b"%d" % len(body)), (b"x-request-id", self.request_id.encode()))
+        every = [*_TYPED[self.media[0]], *own, *self.beside, *headers]
+        await self.send({"type": "http.response.start", "status": status, "headers": every})
         await self.send({"type": "http.response.body", "body": body})
 
     async def body(self) -> bytes:
         """The whole body. Raises Rejected 413 where it is larger than allowed, having read it to its end."""
-        declared = self.header(b"content-length")
+        declared = self.headers.get(b"content-length")
         if declared is not None and declared.isdigit() and int(declared) > self.most_bytes:
             raise _too_large(self.most_bytes)
-        chunks, size = [], 0
+        chunks, size = list[bytes](), 0
         while not self.whole:
             message = await self.receive()
             if message["type"] == "http.disconnect":
@@ -81,7 +83,7 @@ class Call:
             size += len(chunks[-1])
             if size > self.most_bytes:
                 raise _too_large(self.most_bytes)
-        return b"".join(chunks)
+        return chunks[0] if len(chunks) == 1 else b"".join(chunks)
 
     async def drain(self) -> None:
         """Read what is still being sent, so that the client comes to read the answer; give up on what never ends."""
@@ -107,7 +109,8 @@ class GraphQLOverHTTP:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
-        call = Call(scope, receive, send, most_bytes=self._deployment.limits.body_bytes)
+        named = dict(reversed(scope["headers"]))  # of headers that come twice the first counts
+        call = Call(scope, receive, send, named, most_bytes=self._deployment.limits.body_bytes)
         try:
             await self._answer(call)
         except Rejected as no:
@@ -128,9 +131,9 @@ class GraphQLOverHTTP:
 
     def _may_ask_here(self, call: Call) -> bool:
         """Whether more is asked than what a browser asks beforehand. Raises Rejected 403 for pages of other sites."""
-        origin, host = call.header(b"origin"), call.header(b"host")
-        if origin is None:
+        if b"origin" not in call.headers:
             return True
+        origin, host = call.headers[b"origin"].decode("latin-1"), call.header(b"host")
         if not self._origins.allows(origin, host):
             raise Rejected(403, "ORIGIN_NOT_ALLOWED", "Pages of this site may not ask here.")
         call.beside = self._origins.headers(origin, host)

@@ -16,28 +16,28 @@ _SERVED = (RESPONSE, JSON, EVENTS)
 _UTF8 = frozenset({"utf-8", "utf8"})
 
 
-@lru_cache(maxsize=256)
 def _parameters(text: str) -> tuple[str, dict[str, str]]:
     media, *rest = (part.strip() for part in text.split(";"))
     pairs = (part.partition("=") for part in rest)
     return media.lower(), {name.strip().lower(): value.strip().strip('"').lower() for name, _, value in pairs}
 
 
+@lru_cache(maxsize=256)
 def body_type(content_type: str | None) -> str | None:
     """A Content-Type header -> its exact media type; None where it is absent, or its charset is not UTF-8."""
     media, parameters = _parameters(content_type or "")
     return media if parameters.get("charset", "utf-8") in _UTF8 else None
 
 
-def offered(accept: str | None) -> list[str]:
+@lru_cache(maxsize=256)
+def offered(accept: str | None) -> tuple[str, ...]:
     """An Accept header -> what is served of it, most wanted first; no header means JSON. Raises Rejected 406."""
-    found = list(_wanted(accept)) if accept and accept.strip() else [JSON]
+    found = _wanted(accept) if accept and accept.strip() else (JSON,)
     if not found:
         raise Rejected(406, "NOT_ACCEPTABLE", f"Accept one of {', '.join(_SERVED)}.")
     return found
 
 
-@lru_cache(maxsize=256)
 def _wanted(accept: str) -> tuple[str, ...]:
     ranked: list[tuple[float, int, str]] = []
     for place, part in enumerate(accept.split(",")):

@@ -5,6 +5,7 @@ The headers are those of the draft "RateLimit header fields for HTTP": `RateLimi
 """
 
 import math
+from functools import lru_cache
 
 import orjson
 
@@ -22,7 +23,7 @@ async def pay(context: Context, points: int) -> None:
     purse = context.deployment.purse
     if purse is None or points <= 0:
         return
-    context.left = await purse.spend(str(context.viewer.key_id), points)
+    context.left = await purse.spend(context.viewer.key_id.hex, points)
     if context.left.wait:
         raise _throttled(context.left, points)
 
@@ -43,12 +44,16 @@ def headers(context: Context) -> Headers:
     purse, left = context.deployment.purse, context.left
     if purse is None or left is None:
         return ()
-    seconds = math.ceil((purse.burst - left.points) / purse.per_second)
-    window = math.ceil(purse.burst / purse.per_second)
+    seconds = -(-(purse.burst - left.points) // purse.per_second)
     return (
-        (b"ratelimit-policy", b'"points";q=%d;w=%d' % (purse.burst, window)),
+        (b"ratelimit-policy", _policy(purse.burst, purse.per_second)),
         (b"ratelimit", b'"points";r=%d;t=%d' % (left.points, seconds)),
     )
+
+
+@lru_cache(maxsize=8)
+def _policy(burst: int, per_second: int) -> bytes:
+    return b'"points";q=%d;w=%d' % (burst, -(-burst // per_second))
 
 
 def _throttled(left: Left, points: int) -> Rejected:

@@ -5,8 +5,8 @@ and kept as a guard, so that a compiled statement serves every later request tha
 """
 
 import re
-from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Hashable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID
 
@@ -22,17 +22,19 @@ from graphql import (
     SelectionSetNode,
     get_named_type,
     is_abstract_type,
+    is_non_null_type,
 )
 
 from resolvers.permissions import FIELDS, NONE, ROWS, Audience
+from resolvers.reads import written
 from resolvers.reads.arguments import Arguments, Ask, Fixed, after, declared, reader
 from resolvers.reads.ids import BadInput, split
-from resolvers.reads.meaning import ENTITIES, Lookup, Relation, Shape, Text
+from resolvers.reads.meaning import ENTITIES, ID_SQL, Lookup, Relation, Shape, Text
 from resolvers.reads.paging import MOST, Page
-from resolvers.viewer import Viewer
+from resolvers.reads.statement import Bind, Statement
+from resolvers.reads.written import list_of, object_of, or_null, word
 
-_NAME_BYTES = 63  # PostgreSQL cuts longer column names
-_OF_VIEWER: dict[str, "Bind"] = {
+_OF_VIEWER: dict[str, Bind] = {
     "{viewer}": lambda asked: asked.viewer.user_id,
     "{viewer.role}": lambda asked: asked.viewer.role.value,
     "{viewer.name}": lambda asked: asked.viewer.name,
@@ -40,42 +42,15 @@ _OF_VIEWER: dict[str, "Bind"] = {
 }
 _KIND = {"{viewer}": "uuid", "{viewer.role}": "text", "{viewer.name}": "text", "{viewer.key}": "uuid"}
 _PARAMETER = re.compile(r"\$(\d+)")
+_COLUMN = re.compile(r"\w+\.\w+", re.ASCII)
+_OF_OWNER = re.compile(r"\(SELECT o\.(\w+) FROM \w+ o WHERE o\.id = (\w+\.\w+)\)", re.ASCII)
+_TO_OWNER = re.compile(r"\{row\}\.(\w+) = \{parent\}\.id", re.ASCII)
 _TYPENAME = FieldNode(name=NameNode(value="__typename"))
-_WRITTEN = {
-    "DateTime": "replace(({0} AT TIME ZONE 'UTC')::text, ' ', 'T') || 'Z'",
-    "BigInt": "({0})::text",
-}
-
-
-@dataclass(frozen=True, slots=True)
-class Asked:
-    """What a statement's parameters are taken from: coerced variables, the caller, the uuid of what to load."""
-
-    variables: Mapping[str, Any]
-    viewer: Viewer
-    subject: UUID | None = None
-
-
-Bind = Callable[[Asked], Any]
-
-
-@dataclass(frozen=True, slots=True)
-class Statement:
-    """SQL whose only value is the answer as JSON text, and where each of its parameters comes from."""
-
-    sql: str
-    binds: tuple[Bind, ...]
-    used: tuple[int, ...]
-
-    def values(self, asked: Asked) -> list[Any]:
-        """The parameters for one request. Raises BadInput, for what is not used in the end as well."""
-        values = [bind(asked) for bind in self.binds]
-        return [values[at] for at in self.used]
 
 
 @dataclass(slots=True)
 class Compiler:
-    """Compiles selections of one operation for one audience; use one per statement, sharing `guards`."""
+    """Compiles selections of one operation for one audience; one is for one statement."""
 
     schema: GraphQLSchema
     fragments: Mapping[str, FragmentDefinitionNode]
@@ -87,24 +62,35 @@ class Compiler:
     most: int = MOST
     _binds: list[Bind] = field(default_factory=list)
     _known: dict[str, str] = field(default_factory=dict)
+    _owners: dict[str, str] = field(default_factory=dict)
     _aliases: int = 0
 
-    def statement(self, field_: GraphQLField, nodes: Sequence[FieldNode]) -> Statement:
-        """A root field as it was asked for -> its statement. Raises BadInput."""
+    def body(self, values: Mapping[str, str]) -> Statement:
+        """The roots by their names -> the statement of the whole body, in UTF-8."""
+        whole = object_of({"data": object_of(values)})
+        return self.finish(f"SELECT convert_to({whole}, 'UTF8')")
+
+    def statement(self, nodes: Sequence[FieldNode]) -> Statement:
+        """A root field as it was asked for -> a statement of it alone. Raises BadInput."""
+        return self.finish(f"SELECT {self.root(nodes)}")
+
+    def root(self, nodes: Sequence[FieldNode]) -> str:
+        """A root field as it was asked for -> SQL of its JSON. Raises BadInput."""
+        query: Any = self.schema.query_type
+        name = nodes[0].name.value
+        if name == "__typename":
+            return word(query.name)
+        field_ = query.fields[name]
         read = declared(field_)
         if isinstance(read, Lookup):
-            return self.finish(_whole(self._lookup(read, field_, nodes)))
-        return self.finish(_whole(self._relation(read, field_, nodes, "")))
+            return or_null(self._lookup(read, field_, nodes))
+        return or_null(self._relation(read, field_, nodes))
 
     def loading(self, type_name: str, nodes: Sequence[FieldNode]) -> Statement:
         """What was selected of the `type_name` whose uuid is the request's subject -> its statement."""
         key = f"{self._parameter(lambda asked: asked.subject)}::uuid"
-        value, source = self._one(self.schema.type_map[type_name], nodes, f"{{row}}.id = {key}")
-        return self.finish(_whole(f"(SELECT {value} FROM {source})"))
-
-    def another(self) -> "Compiler":
-        """A compiler for another statement of the same operation; what they decide is kept together."""
-        return replace(self, _binds=[], _known={})
+        found = self._one(self.schema.type_map[type_name], nodes, f"{{row}}.id = {key}")
+        return self.finish(f"SELECT {or_null(found)}")
 
     def finish(self, sql: str) -> Statement:
         """SQL with this compiler's parameters -> the statement, with those it uses."""
@@ -138,7 +124,11 @@ class Compiler:
                 if name not in self._known:
                     self._known[name] = self._parameter(bind)
                 text = text.replace(name, f"{self._known[name]}::{_KIND[name]}")
-        return text
+        return _OF_OWNER.sub(lambda found: self._at_hand(found[0], found[1], found[2]), text)
+
+    def _at_hand(self, asked: str, column: str, key: str) -> str:
+        """A column of an owner: that of its row where we came from there."""
+        return f"{self._owners[key]}.{column}" if key in self._owners else asked
 
     def alias(self) -> str:
         self._aliases += 1
@@ -192,41 +182,31 @@ class Compiler:
 
     # Fields of a row
 
-    def columns(self, type_: GraphQLObjectType, nodes: Iterable[FieldNode], row: str) -> dict[str, str]:
+    def columns(self, type_: GraphQLObjectType, nodes: Iterable[FieldNode], row: str) -> str:
+        """What is selected of a row -> SQL of the JSON object."""
         chosen = self.collect(type_, nodes)
-        return {key: self._value(type_, same, row) for key, same in chosen.items()}
+        return object_of({key: self._value(type_, same, row) for key, same in chosen.items()})
 
     def _value(self, type_: GraphQLObjectType, nodes: list[FieldNode], row: str) -> str:
         name = nodes[0].name.value
         if name == "__typename":
-            return f"'{type_.name}'"
+            return word(type_.name)
         field_ = type_.fields[name]
         allowed = FIELDS.get((type_.name, name))
         if allowed is not None and self.audience not in allowed:
-            return "NULL"
+            return "'null'"
         read = declared(field_)
         if isinstance(read, Relation):
-            return self._relation(read, field_, nodes, row)
+            return or_null(self._relation(read, field_, nodes, row))
         assert isinstance(read, Text), f"{type_.name}.{name} says not what it stands for"
         column = f"{{row}}.{field_.extensions['strawberry-definition'].python_name}"
-        value = self.sql(read.sql or column, row, type=type_.name)
-        return _WRITTEN.get(get_named_type(field_.type).name, "{0}").replace("{0}", value)
-
-    def _record(self, columns: Mapping[str, str], tail: str) -> tuple[str, str]:
-        """Named values of each row of `tail` -> (SQL of one such object, the FROM item it is found in)."""
-        if all(len(key) <= _NAME_BYTES for key in columns):
-            named = ", ".join(f'{value} AS "{key}"' for key, value in columns.items())
-            return '"#"', f'(SELECT {named} {tail}) "#"'
-        pairs = (f"""'"{key}":' || coalesce(to_json({value})::text, 'null')""" for key, value in columns.items())
-        return '"#"."#"', f"""(SELECT ('{{' || {" || ',' || ".join(pairs)} || '}}')::json AS "#" {tail}) "#\""""
-
-    def object(self, columns: Mapping[str, str], tail: str = "") -> str:
-        value, source = self._record(columns, tail)
-        return f"(SELECT {value} FROM {source})"
+        value = written.value(field_, self.sql(read.sql or column, row, type=type_.name))
+        sure = is_non_null_type(field_.type) and read.sql in (None, ID_SQL)  # else who declares it may be wrong
+        return value if sure else or_null(value)
 
     # Relations
 
-    def _relation(self, read: Relation, field_: GraphQLField, nodes: Sequence[FieldNode], parent: str) -> str:
+    def _relation(self, read: Relation, field_: GraphQLField, nodes: Sequence[FieldNode], parent: str = "") -> str:
         type_: Any = get_named_type(field_.type)
         arguments = Arguments(field_, nodes[0], self.decide, self.bind)
         conditions = [self.sql(read.join, "{row}", parent=parent)] if read.join else []
@@ -235,11 +215,17 @@ class Compiler:
         if read.shape is Shape.PAGE:
             node: Any = self.schema.type_map[read.target]
             return Page(self, arguments, node, read.join or nodes[0].name.value, conditions).sql(type_, nodes)
+        if read.values:
+            return self._made_of(
+                {name: self.sql(sql, "", parent=parent) for name, sql in read.values.items()}, type_, nodes
+            )
         source = self.sql(read.source, "{row}", parent=parent) if read.source else None
-        value, rows = self._one(type_, nodes, " AND ".join(conditions), source, read.order)
+        owner = (key[1], parent) if read.join and (key := _TO_OWNER.fullmatch(read.join)) else None
+        found = self._one(type_, nodes, " AND ".join(conditions), source, read.order, owner)
         if read.shape is Shape.ONE:
-            return f"(SELECT {value} FROM {rows})"
-        return f"(SELECT coalesce(array_to_json(array_agg({value})), '[]') FROM {rows})"
+            return found
+        every = list_of("""string_agg("#"::text, ',')""")
+        return f'(SELECT {every} FROM {found} "#"("#"))'
 
     def _one(
         self,
@@ -248,11 +234,24 @@ class Compiler:
         condition: str,
         source: str | None = None,
         order: str | None = None,
-    ) -> tuple[str, str]:
+        owner: tuple[str, str] | None = None,
+    ) -> str:
         row = self.alias()
-        columns = self.columns(type_, nodes, row)
-        tail = f"FROM {self.rows(type_, row, [condition] if condition else [], source)}"
-        return self._record(columns, tail + (f" ORDER BY {self.sql(order, row)}" if order else ""))
+        if owner:
+            self._owners[f"{row}.{owner[0]}"] = owner[1]
+        value = self.columns(type_, nodes, row)
+        rows = self.rows(type_, row, [condition] if condition else [], source)
+        return f"(SELECT {value} FROM {rows}{f' ORDER BY {self.sql(order, row)}' if order else ''})"
+
+    def _made_of(self, values: Mapping[str, str], type_: Any, nodes: Iterable[FieldNode]) -> str:
+        """An object of values, null where the first is; written out where they are columns, which costs no look-up."""
+        row, first = self.alias(), next(iter(values.values()))
+        value = self.columns(type_, nodes, row)
+        if all(map(_COLUMN.fullmatch, values.values())):
+            plain = re.sub(rf"\b{row}\.(\w+)", lambda found: values[found[1]], value)
+            return f"CASE WHEN {first} IS NOT NULL THEN {plain} END"
+        named = ", ".join(f"{sql} AS {name}" for name, sql in values.items())
+        return f"(SELECT {value} FROM (SELECT {named} WHERE {first} IS NOT NULL) {row})"
 
     def rows(self, type_: Any, row: str, conditions: Iterable[str], source: str | None = None) -> str:
         """FROM item and WHERE of the rows of a type that this audience may see and that meet the conditions."""
@@ -273,17 +272,14 @@ class Compiler:
         keys = self.bind(after(ask, lambda keys: [key for _, key in keys]))
         cases = []
         for name in (name for name in types if name in ENTITIES and ROWS[name][self.audience] != NONE):
-            value, rows = self._one(self.schema.type_map[name], nodes, '{row}.id = "##".key')
-            cases.append(f"WHEN '{name}' THEN (SELECT to_json({value}) FROM {rows})")
-        value = f'CASE "##".name {" ".join(cases)} END' if cases else "NULL::json"
+            value = self._one(self.schema.type_map[name], nodes, '{row}.id = "##".key')
+            cases.append(f"WHEN '{name}' THEN {value}")
+        value = f'CASE "##".name {" ".join(cases)} END' if cases else "NULL::text"
         found = f'unnest({names}::text[], {keys}::uuid[]) WITH ORDINALITY "##"(name, key, place)'
         if read.many:
-            return f"(SELECT coalesce(array_to_json(array_agg({value} ORDER BY \"##\".place)), '[]') FROM {found})"
+            every = f"string_agg({or_null(value)}, ',' ORDER BY \"##\".place)"
+            return f"(SELECT {list_of(every)} FROM {found})"
         return f"(SELECT {value} FROM {found})"
-
-
-def _whole(value: str) -> str:
-    return f"SELECT coalesce(to_json({value})::text, 'null')"
 
 
 def _split(given: str | list[str], most: int) -> list[tuple[str, UUID]]:

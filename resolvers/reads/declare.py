@@ -10,7 +10,20 @@ from strawberry.annotation import StrawberryAnnotation
 from strawberry.types.arguments import StrawberryArgument
 
 from resolvers.reads.ids import known
-from resolvers.reads.meaning import READ, Later, Loaded, Lookup, Relation, Shape, Text, Where, entity, given, told
+from resolvers.reads.meaning import (
+    READ,
+    Later,
+    Loaded,
+    Lookup,
+    Relation,
+    Shape,
+    Text,
+    Where,
+    entity,
+    given,
+    of_owner,
+    told,
+)
 from resolvers.reads.shapes import Connection, Node
 
 __all__ = [
@@ -25,7 +38,9 @@ __all__ = [
     "listed",
     "loaded",
     "looked_up",
+    "made_of",
     "many",
+    "of_owner",
     "one",
     "orders",
     "part",
@@ -43,6 +58,11 @@ def column(description: str, sql: str | None = None) -> Any:
 def part(description: str, source: str) -> Any:
     """A small object whose fields come from a SELECT over `{parent}`; no row there answers null."""
     return told(Relation(Shape.ONE, source=f"({source})"), description)
+
+
+def made_of(description: str, **values: str) -> Any:
+    """A small object made of SQL over `{parent}`; null where the first value is."""
+    return told(Relation(Shape.ONE, values=values), description)
 
 
 def parts(description: str, source: str, *, order: str) -> Any:

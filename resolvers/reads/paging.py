@@ -1,5 +1,6 @@
 """A relation read in pages: keyset conditions, signed cursors and page info, in the same statement as the rows."""
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -7,13 +8,17 @@ import orjson
 from graphql import FieldNode
 
 from resolvers.reads import cursors
-from resolvers.reads.arguments import Arguments, Ask, Fixed, after, word
+from resolvers.reads.arguments import Arguments, Ask, Fixed, after
+from resolvers.reads.arguments import word as plain
 from resolvers.reads.ids import BadInput
+from resolvers.reads.written import list_of, object_of, word
 
 if TYPE_CHECKING:
     from resolvers.reads.compile import Compiler
 
 PAGE, MOST = 50, 100
+_STRETCH = re.compile(r"\{row\}\.(\w+) (?:>=|<) \$\d+::(\w+)", re.ASCII)
+_ONE_OF = re.compile(r"\{row\}\.(\w+) = ANY\((\$\d+::text\[\])\)", re.ASCII)
 
 
 class Step(NamedTuple):
@@ -39,80 +44,119 @@ class Page:
         self._bounded = {name: arguments.given(name) for name in ("after", "before")}
         self._size = self._page_size("last" if self._backward else "first")
         self._scope = self._scope_of(f"{type_.name}|{place}|{self._steps}")
+        self._row = compiler.alias()
+        self._peeks = False
+        self._made: dict[str, str] = {}
+        self._paddings: list[str] | None = None
 
     def sql(self, connection: Any, nodes: Sequence[FieldNode]) -> str:
-        """The connection as it was selected -> SQL of it as one object."""
-        row = self._compiler.alias()
-        made: dict[str, str] = {}
-        columns = {
-            key: self._field(connection, same, row, made)
-            for key, same in self._compiler.collect(connection, nodes).items()
-        }
-        if not made:
-            return self._compiler.object(columns)
-        wanted = ", ".join(f'{value} AS "{name}"' for name, value in made.items())
-        return self._compiler.object(columns, f'FROM (SELECT {wanted} FROM {self._numbered(row)}) "%"')
+        """The connection as it was selected -> SQL of it as a JSON object."""
+        chosen = self._compiler.collect(connection, nodes)
+        self._peeks = self._asks_for_more(connection, chosen.values())
+        values = {key: self._field(connection, same) for key, same in chosen.items()}
+        if not self._made:
+            return object_of(values)
+        made = ", ".join(f'{value} AS "{name}"' for value, name in self._made.items())
+        return f'(SELECT {object_of(values)} FROM (SELECT {made} FROM {self._rows()}) "%")'
 
-    def _field(self, connection: Any, nodes: list[FieldNode], row: str, made: dict[str, str]) -> str:
+    def _asks_for_more(self, connection: Any, chosen: Iterable[Sequence[FieldNode]]) -> bool:
+        """Whether anything tells if the list goes on, which one row more is read for."""
+        info = connection.fields["pageInfo"].type.of_type
+        wanted = "hasPreviousPage" if self._backward else "hasNextPage"
+        infos = (self._compiler.collect(info, same) for same in chosen if same[0].name.value == "pageInfo")
+        return any(same[0].name.value == wanted for each in infos for same in each.values())
+
+    def _field(self, connection: Any, nodes: list[FieldNode]) -> str:
         match nodes[0].name.value:
             case "__typename":
-                return f"'{connection.name}'"
+                return word(connection.name)
             case "totalCount":
                 counted = self._compiler.alias()
-                return f"(SELECT count(*) FROM {self._compiler.rows(self._type, counted, self._conditions)})"
+                return f"(SELECT count(*)::text FROM {self._compiler.rows(self._type, counted, self._conditions)})"
             case "pageInfo":
-                return self._page_info(connection.fields["pageInfo"], nodes, row, made)
+                return self._page_info(connection.fields["pageInfo"].type.of_type, nodes)
             case "nodes":
-                item = self._compiler.object(self._compiler.columns(self._type, nodes, row))
+                item = self._compiler.columns(self._type, nodes, self._row)
             case _:
-                item = self._edge(connection.fields["edges"], nodes, row)
-        order = f' ORDER BY {row}."#n" DESC' if self._backward else ""
-        kept = f'FILTER (WHERE {row}."#n" <= {self._size})'
-        return _made(made, f"coalesce(array_to_json(array_agg({item}{order}) {kept}), '[]')")
+                item = self._edge(connection.fields["edges"].type.of_type.of_type.of_type, nodes)
+        order = f" ORDER BY {self._sorted(self._row)}" if self._backward else ""
+        kept = f' FILTER (WHERE {self._row}."#" <= {self._size})' if self._peeks else ""
+        every = self._of_page(f"string_agg({item}, ','{order}){kept}")
+        return list_of(every)
 
-    def _edge(self, field: Any, nodes: list[FieldNode], row: str) -> str:
-        type_ = field.type.of_type.of_type.of_type
-        columns = {}
+    def _edge(self, type_: Any, nodes: list[FieldNode]) -> str:
+        values = {}
         for key, same in self._compiler.collect(type_, nodes).items():
-            name = same[0].name.value
-            if name == "node":
-                columns[key] = self._compiler.object(self._compiler.columns(self._type, same, row))
-            else:
-                columns[key] = self._cursor(row) if name == "cursor" else f"'{type_.name}'"
-        return self._compiler.object(columns)
+            match same[0].name.value:
+                case "node":
+                    values[key] = self._compiler.columns(self._type, same, self._row)
+                case "cursor":
+                    values[key] = self._cursor([f"{self._row}.{step.column}" for step in self._steps])
+                case _:
+                    values[key] = word(type_.name)
+        return object_of(values)
 
-    def _page_info(self, field: Any, nodes: list[FieldNode], row: str, made: dict[str, str]) -> str:
-        more = f"count(*) > {self._size}"
-        ends = (f'{row}."#n" = 1', f'{row}."#n" = least({row}."#k", {self._size})')
-        first, last = reversed(ends) if self._backward else ends
+    def _page_info(self, type_: Any, nodes: list[FieldNode]) -> str:
         beyond = {name: str(given).lower() for name, given in self._bounded.items()}
+        ends = ("1", f"least({self._of_page('count(*)')}, {self._size})")
 
         def value(name: str) -> str:
             match name:
-                case "hasNextPage":
-                    return beyond["before"] if self._backward else _made(made, f"{more} OR {beyond['before']}")
-                case "hasPreviousPage":
-                    return _made(made, f"{more} OR {beyond['after']}") if self._backward else beyond["after"]
+                case "hasNextPage" if not self._backward:
+                    return f"({self._of_page('count(*)')} > {self._size} OR {beyond['before']})::text"
+                case "hasPreviousPage" if self._backward:
+                    return f"({self._of_page('count(*)')} > {self._size} OR {beyond['after']})::text"
+                case "hasNextPage" | "hasPreviousPage":
+                    return f"'{beyond['before' if name == 'hasNextPage' else 'after']}'"
                 case "startCursor" | "endCursor":
-                    end = first if name == "startCursor" else last
-                    return _made(made, f"min({self._cursor(row)}) FILTER (WHERE {end})")
+                    return self._end(ends[(name == "endCursor") != self._backward])
                 case _:
-                    return "'PageInfo'"
+                    return word(type_.name)
 
-        chosen = self._compiler.collect(field.type.of_type, nodes)
-        return self._compiler.object({key: value(same[0].name.value) for key, same in chosen.items()})
+        chosen = self._compiler.collect(type_, nodes)
+        return object_of({key: value(same[0].name.value) for key, same in chosen.items()})
+
+    def _end(self, place: str) -> str:
+        """The cursor of the row at a place of those read, null where there is none."""
+        columns = [f"({self._of_page(f'array_agg({self._row}.{step.column})')})[{place}]" for step in self._steps]
+        return f"CASE WHEN {columns[-1]} IS NULL THEN 'null' ELSE {self._cursor(columns)} END"
+
+    def _of_page(self, aggregate: str) -> str:
+        """Something said of all rows of the page -> its name, each said once."""
+        return f'"%"."{self._made.setdefault(aggregate, str(len(self._made)))}"'
 
     # Which rows, in which order
 
-    def _numbered(self, row: str) -> str:
+    def _rows(self) -> str:
+        """The rows of the page as a FROM item, numbered in the order they are read in where one more is."""
         inner, cut = self._compiler.alias(), self._compiler.alias()
         kept = [*self._conditions, *(self._beyond(name) for name, given in self._bounded.items() if given)]
-        order = ", ".join(
-            f"{inner}.{step.column}{' DESC' if step.descending != self._backward else ''}" for step in self._steps
-        )
-        rows = f"SELECT {inner}.* FROM {self._compiler.rows(self._type, inner, kept)} ORDER BY {order}"
-        limited = f"({rows} LIMIT {self._size} + 1) {cut}"
-        return f'(SELECT {cut}.*, row_number() OVER () AS "#n", count(*) OVER () AS "#k" FROM {limited}) {row}'
+        order = self._sorted("{row}", backward=self._backward)
+        found = self._found(inner, kept, order)
+        # the planner shall know that a page is small, whatever its size
+        limited = f"({found}) {cut} LIMIT {self._size}{' + 1' if self._peeks else ''}"
+        number = ', row_number() OVER () AS "#"' if self._peeks else ""
+        return f"(SELECT {cut}.*{number} FROM {limited}) {self._row}"
+
+    def _found(self, row: str, conditions: list[str], order: str) -> str:
+        """The first rows there are, one more than a page may have; with some values of a column, the first of each.
+
+        So an index that begins with the column gives them in their order, be they many or few.
+        """
+        most = self._compiler.most + 1
+        listed = next((found for each in conditions if (found := _ONE_OF.fullmatch(each))), None)
+        each = self._compiler.alias()
+        if listed:
+            conditions = [other for other in conditions if other != listed[0]] + [f"{{row}}.{listed[1]} = {each}.word"]
+        rows, ordered = self._compiler.rows(self._type, row, conditions), f"ORDER BY {order.replace('{row}', row)}"
+        first = f"SELECT {row}.* FROM {rows} {ordered} LIMIT {most}"
+        if listed is None:
+            return first
+        words = f"(SELECT DISTINCT unnest({listed[2]}) AS word) {each}"
+        return f"SELECT {row}.* FROM {words}, LATERAL ({first}) {row} {ordered} LIMIT {most}"
+
+    def _sorted(self, row: str, *, backward: bool = False) -> str:
+        return ", ".join(f"{row}.{step.column}{' DESC' if step.descending != backward else ''}" for step in self._steps)
 
     def _order(self) -> tuple[Step, ...]:
         chosen = self._compiler.decide(after(self._arguments.ask("orderBy"), _spelled))
@@ -120,6 +164,8 @@ class Page:
         for spec, direction in chosen:
             name, kind = spec.split(":")
             steps.setdefault(name, Step(name, kind, direction == "DESC"))
+        if not chosen and (stretch := next(filter(None, map(_STRETCH.fullmatch, self._conditions)), None)):
+            steps[stretch[1]] = Step(stretch[1], stretch[2], descending=False)
         last = next(reversed(steps.values()), None)
         steps.setdefault("id", Step("id", "uuid", last is not None and last.descending))
         return tuple(steps.values())[: list(steps).index("id") + 1]  # nothing behind the id decides anything
@@ -141,9 +187,10 @@ class Page:
             return Fixed(_scope(what, [ask({}) for ask in asks]))
         return lambda variables: _scope(what, [ask(variables) for ask in asks])
 
-    def _cursor(self, row: str) -> str:
-        inner, outer = (self._compiler.bind(self._padding(side)) for side in (0, 1))
-        return cursors.sql([f"{row}.{step.column}" for step in self._steps], inner, outer)
+    def _cursor(self, columns: Sequence[str]) -> str:
+        if self._paddings is None:
+            self._paddings = [self._compiler.bind(self._padding(side)) for side in (0, 1)]
+        return f"""'"' || {cursors.sql(columns, *self._paddings)} || '"'"""
 
     def _padding(self, side: int) -> Ask:
         secret = self._compiler.secret
@@ -171,14 +218,8 @@ def _ladder(columns: list[str], signs: list[str], values: list[str]) -> Iterable
         yield f"({same}{columns[depth]} {sign} {values[depth]})"
 
 
-def _made(made: dict[str, str], value: str) -> str:
-    name = f"{len(made)}"
-    made[name] = value
-    return f'"%"."{name}"'
-
-
 def _spelled(order: Sequence[Mapping[str, Any]] | None) -> tuple[tuple[str, str], ...]:
-    return tuple((word(step["field"]), word(step["direction"])) for step in order or ())
+    return tuple((plain(step["field"]), plain(step["direction"])) for step in order or ())
 
 
 def _checked(name: str, size: int, most: int) -> int:

@@ -5,6 +5,7 @@ from collections.abc import Callable, Hashable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
+import orjson
 from graphql import (
     DocumentNode,
     FieldNode,
@@ -25,12 +26,14 @@ from graphql.execution.values import VariableValues, get_variable_values
 
 from resolvers.permissions import Audience
 from resolvers.reads.arguments import Ask, Variables, declared
-from resolvers.reads.compile import Compiler, Statement
+from resolvers.reads.compile import Compiler
+from resolvers.reads.statement import Statement
 
 Key = TypeVar("Key", bound=Hashable)
 Value = TypeVar("Value")
 _PLANS_EACH = 8
-_TAKEN_AS_GIVEN: dict[str, type] = {"ID": str, "String": str, "Boolean": bool}
+_TAKEN_AS_GIVEN: dict[str, type] = {"ID": str, "String": str, "Boolean": bool, "Int": int}
+_INTS = range(-(2**31), 2**31)
 _WHOLE = NameNode(value="")
 
 
@@ -81,12 +84,12 @@ class Plans(Generic[Value]):
         return plan.made
 
 
-Roots = tuple[tuple[bytes, Statement | bytes], ...]
+Whole = Statement | bytes
 
 
 @dataclass(slots=True)
 class Operation:
-    """A whole query that plans cover: its roots as (JSON key, statement or finished JSON)."""
+    """A whole query that plans cover: a statement that answers the body, or the body where no row stands in it."""
 
     schema: GraphQLSchema
     node: OperationDefinitionNode
@@ -94,8 +97,8 @@ class Operation:
     audience: Audience
     secret: bytes
     most: int
-    plans: Plans[Roots] = field(init=False)
-    _simple: dict[str, type] | None = field(init=False)
+    plans: Plans[Whole] = field(init=False)
+    _simple: dict[str, "_Simple"] | None = field(init=False)
 
     def __post_init__(self) -> None:
         self.plans = Plans(self._compile)
@@ -105,31 +108,40 @@ class Operation:
     def coerced(self, variables: Mapping[str, Any] | None) -> Variables | None:
         """The variables as the schema reads them, None where they do not fit."""
         given = variables or {}
-        if self._simple is not None and all(type(given.get(name)) is kind for name, kind in self._simple.items()):
+        if self._simple is not None and all(simple.takes(given.get(name)) for name, simple in self._simple.items()):
             return given
         values = get_variable_values(self.schema, self.node.variable_definitions or (), dict(given))
         return values.coerced if isinstance(values, VariableValues) else None
 
-    def _compile(self, variables: Variables) -> Plan[Roots]:
+    def _compile(self, variables: Variables) -> Plan[Whole]:
         query: Any = self.schema.query_type
-        start = Compiler(self.schema, self.fragments, self.audience, self.secret, variables, most=self.most)
-        whole = FieldNode(name=_WHOLE, selection_set=self.node.selection_set)
-        roots: list[tuple[bytes, Statement | bytes]] = []
-        for key, nodes in start.collect(query, [whole]).items():
-            name = nodes[0].name.value
-            made: Statement | bytes
-            if name == "__typename":
-                made = f'"{query.name}"'.encode()
-            else:
-                made = start.another().statement(query.fields[name], nodes)
-            roots.append((f'"{key}":'.encode(), made))
-        return Plan(tuple(start.guards.items()), tuple(roots))
+        compiler = Compiler(self.schema, self.fragments, self.audience, self.secret, variables, most=self.most)
+        chosen = compiler.collect(query, [FieldNode(name=_WHOLE, selection_set=self.node.selection_set)])
+        if all(nodes[0].name.value == "__typename" for nodes in chosen.values()):
+            made: Whole = orjson.dumps({"data": dict.fromkeys(chosen, query.name)})
+        else:
+            made = compiler.body({key: compiler.root(nodes) for key, nodes in chosen.items()})
+        return Plan(tuple(compiler.guards.items()), made)
 
 
-def _simple(definition: VariableDefinitionNode) -> type | None:
-    """The Python type whose values the schema takes as they are: of most variables there is nothing to coerce."""
+@dataclass(frozen=True, slots=True)
+class _Simple:
+    """A variable whose values the schema takes as they are: of most there is nothing to coerce."""
+
+    kind: type
+    may_miss: bool
+
+    def takes(self, value: Any) -> bool:
+        if value is None:
+            return self.may_miss
+        return type(value) is self.kind and (self.kind is not int or value in _INTS)
+
+
+def _simple(definition: VariableDefinitionNode) -> _Simple | None:
+    required = isinstance(definition.type, NonNullTypeNode)
     wanted = definition.type.type if isinstance(definition.type, NonNullTypeNode) else definition.type
-    return _TAKEN_AS_GIVEN.get(wanted.name.value) if isinstance(wanted, NamedTypeNode) else None
+    kind = _TAKEN_AS_GIVEN.get(wanted.name.value) if isinstance(wanted, NamedTypeNode) else None
+    return _Simple(kind, not required and definition.default_value is None) if kind else None
 
 
 def covered(

@@ -2,10 +2,10 @@
 
 import hmac
 from collections.abc import Callable, Mapping, Sequence
+from functools import lru_cache
 from typing import Any, Protocol
 from uuid import UUID
 
-import asyncpg
 import orjson
 import strawberry
 from graphql import (
@@ -25,13 +25,16 @@ from graphql import (
 
 from resolvers.permissions import Audience, audience
 from resolvers.reads.arguments import Variables, declared
-from resolvers.reads.compile import Asked, Compiler, Statement
+from resolvers.reads.compile import Compiler
+from resolvers.reads.connections import Connections
 from resolvers.reads.ids import BadInput
 from resolvers.reads.meaning import Loaded
 from resolvers.reads.paging import MOST
 from resolvers.reads.plans import Operation, Plan, Plans, Recent, covered
+from resolvers.reads.statement import Asked, Statement
 from resolvers.viewer import Viewer
 
+KEPT_OPERATIONS = 1_000
 Resolving = GraphQLResolveInfo[Any]
 
 _SESSION = {
@@ -40,6 +43,7 @@ _SESSION = {
     "default_transaction_read_only": "on",
     "jit": "off",
     "plan_cache_mode": "force_generic_plan",
+    "random_page_cost": "1.1",  # what is read often lies in memory, where no page is far away
     "statement_timeout": "5000",
     "timezone": "UTC",
 }
@@ -61,7 +65,7 @@ class Reader:
     def __init__(
         self,
         schema: strawberry.Schema,
-        pool: asyncpg.Pool,
+        pool: Connections,
         secret: bytes,
         admit: Callable[[str], DocumentNode | None] | None = None,
         *,
@@ -72,7 +76,7 @@ class Reader:
         self.pool = pool
         self.secret = secret
         self._admit = admit or self._parsed
-        self._operations: Recent[tuple[str, str | None, Audience], Operation | None] = Recent(1000)
+        self._operation = lru_cache(KEPT_OPERATIONS)(self._covered)
         self._selections: Recent[tuple[Any, ...], tuple[Sequence[FieldNode], Plans[Statement]]] = Recent(1000)
 
     @classmethod
@@ -86,15 +90,15 @@ class Reader:
         most: int = MOST,
     ) -> "Reader":
         """(postgres://..., the bound schema, DUEFLOW_SECRET_KEY) -> a reader with 2 to 10 connections."""
-        pool = await asyncpg.create_pool(
+        pool = Connections(
             database_url,
-            min_size=2,
-            max_size=10,
-            statement_cache_size=100,
+            10,
+            statement_cache_size=200,
+            max_cached_statement_lifetime=0,
             max_cacheable_statement_size=0,
-            reset=_nothing,  # sessions are never changed, so there is nothing to put back
             server_settings=_SESSION,
         )
+        await pool.open(2)
         return cls(schema, pool, hmac.digest(secret.encode(), b"cursors", "sha256"), admit, most=most)
 
     async def close(self) -> None:
@@ -102,36 +106,35 @@ class Reader:
         await self.pool.close()
 
     async def answer(
-        self, document: str, variables: Mapping[str, Any] | None, operation_name: str | None, viewer: Viewer
+        self,
+        document: str,
+        variables: Mapping[str, Any] | None,
+        operation_name: str | None,
+        viewer: Viewer,
+        *,
+        seconds: float | None = None,
     ) -> bytes | None:
-        """A query -> the whole response body, or None where graphql-core has to answer (and to tell what is wrong)."""
-        audience_ = audience(viewer)
-        key = (document, operation_name, audience_)
-        if key in self._operations:
-            operation = self._operations[key]
-        else:
-            parsed = self._admit(document)
-            operation = self._covered(parsed, operation_name, audience_) if parsed else None
-            self._operations[key] = operation
+        """A query -> the whole response body, or None where graphql-core has to answer (and to tell what is wrong).
+
+        Raises TimeoutError after so many seconds.
+        """
+        operation = self._operation(document, operation_name, audience(viewer))
         if operation is None or (values := operation.coerced(variables)) is None:
             return None
-        asked = Asked(values, viewer)
         try:
-            roots = operation.plans.made_for(values)
-            ready = [(name, made, made.values(asked) if isinstance(made, Statement) else ()) for name, made in roots]
+            made = operation.plans.made_for(values)
+            if isinstance(made, bytes):
+                return made
+            given = made.values(Asked(values, viewer))
         except BadInput:
             return None
-        async with self.pool.acquire() as connection:
-            parts = [
-                name + (made if isinstance(made, bytes) else (await connection.fetchval(made.sql, *given)).encode())
-                for name, made, given in ready
-            ]
-        return b'{"data":{' + b",".join(parts) + b"}}"
+        body: bytes = await self.pool.fetchval(made.sql, *given, seconds=seconds)
+        return body
 
     async def root(self, info: Resolving) -> Any:
         """A declared root field -> its tree of dicts. Raises BadInput."""
         field = info.parent_type.fields[info.field_name]
-        text = await self._fetch(info, field.type, lambda compiler: compiler.statement(field, info.field_nodes))
+        text = await self._fetch(info, field.type, lambda compiler: compiler.statement(info.field_nodes))
         return orjson.loads(text)
 
     async def load(self, type_name: str, key: UUID | None, info: Resolving) -> Any:
@@ -148,8 +151,9 @@ class Reader:
         text: str = await self.pool.fetchval(statement.sql, *statement.values(Asked({}, viewer, key)))
         return text != "null"
 
-    def _covered(self, document: DocumentNode, name: str | None, audience_: Audience) -> Operation | None:
-        return covered(self.schema, document, name, audience_, self.secret, self.most)
+    def _covered(self, document: str, name: str | None, audience_: Audience) -> Operation | None:
+        parsed = self._admit(document)
+        return covered(self.schema, parsed, name, audience_, self.secret, self.most) if parsed else None
 
     def _parsed(self, text: str) -> DocumentNode | None:
         try:
@@ -224,7 +228,3 @@ def _picking(otherwise: Any) -> Callable[..., Any]:
 def is_abstract(what: Any) -> bool:
     """Whether a field's type needs `__typename` in its tree to be walked."""
     return not isinstance(what, str) and is_abstract_type(get_named_type(what))
-
-
-async def _nothing(_connection: Any) -> None:
-    """Put nothing back."""

@@ -8,9 +8,10 @@ from graphql.execution.values import VariableValues, get_variable_values
 
 from resolvers.permissions import audience
 from resolvers.reads.arguments import Arguments, declared
-from resolvers.reads.compile import Asked, Compiler, Statement
+from resolvers.reads.compile import Compiler
 from resolvers.reads.ids import BadInput
 from resolvers.reads.run import Reader
+from resolvers.reads.statement import Asked, Statement
 from resolvers.viewer import Viewer
 
 AFTER = "@after"  # no name a document could give a variable
@@ -44,11 +45,10 @@ class Walk:
         compiler = self._compiler()
         row = compiler.alias()
         nodes: Any = self._asked.selection_set
-        columns = compiler.columns(self._type, [nodes.selections[0]], row)
+        line = compiler.columns(self._type, [nodes.selections[0]], row)
         behind = f"{{row}}.id > {compiler.bind(lambda variables: variables[AFTER])}::uuid"
         rows = compiler.rows(self._type, row, [behind, *self._conditions(compiler)])
-        named = ", ".join(f'{value} AS "{name}"' for name, value in columns.items())
-        sql = f'SELECT to_json("#")::text FROM (SELECT {named} FROM {rows} ORDER BY {row}.id LIMIT {most}) "#"'
+        sql = f"SELECT {line} FROM {rows} ORDER BY {row}.id LIMIT {most}"
         found = await self._fetch(compiler.finish(sql), {AFTER: after})
         return [line for (line,) in found]
 

@@ -3,7 +3,7 @@
 from datetime import date, datetime
 
 from models.rules.pricing import Frequency, Integration, MembershipKind, OptionType
-from resolvers.reads.declare import Node, all_of, column, entity, many, one
+from resolvers.reads.declare import Node, all_of, column, entity, many, of_owner, one
 from schema.scalars import CurrencyCode
 from schema.types.shared import Money, money
 
@@ -53,7 +53,7 @@ class PriceOverride(Node):
     setting_group = one("SettingGroup", "The group it is for; null where it is for a centre.")
     amount: Money = money(
         "What it costs there.",
-        currency="(SELECT o.currency FROM pricing_option o WHERE o.id = {parent}.pricing_option_id)",
+        currency=of_owner("pricing_option", "pricing_option_id", "currency"),
     )
     effective_from: date | None = column("The first day it holds; null for always.")
     effective_until: date | None = column("The first day it no longer holds; null for no end.")

@@ -7,7 +7,7 @@ from models.rules.invoicing import Mark
 from models.rules.returns import CancellationPolicy, DeletionPolicy
 from models.rules.states import AttendanceSource, BookingStatus, Owner, WaitingState
 from models.rules.timetable import ClassState
-from resolvers.reads.declare import Node, all_of, column, entity, many, one
+from resolvers.reads.declare import Node, all_of, column, entity, many, of_owner, one
 from schema.types.shared import Money, Step, money, steps
 
 _BY_START = "(SELECT s.starts_at FROM class_session s WHERE s.id = {row}.class_session_id), {row}.id"
@@ -15,7 +15,7 @@ _IN_LINE = (
     "CASE WHEN {row}.state = 'WAITING' THEN (SELECT count(*) FROM waiting_place w"
     " WHERE w.course_id = {row}.course_id AND w.state = 'WAITING' AND w.id <= {row}.id) END"
 )
-_LINE_CURRENCY = "(SELECT b.currency FROM booking b WHERE b.id = {parent}.booking_id)"
+_LINE_CURRENCY = of_owner("booking", "booking_id", "currency")
 
 
 @entity("course", "A run of classes sold as one.")

@@ -7,11 +7,11 @@ import strawberry
 from models.rules.corrections import CorrectionCause, CorrectionState, Proposal, ShipmentKind
 from models.rules.invoicing import Hold, Kind
 from models.rules.states import InvoiceStatus, PaymentPurpose, PaymentStatus, Provider, RefundStatus, ShipmentState
-from resolvers.reads.declare import Node, all_of, column, entity, one, part, parts
+from resolvers.reads.declare import Node, all_of, column, entity, of_owner, one, part, parts
 from schema.types.shared import Money, NamedValue, Step, money, named_values, steps
 
-_INVOICE_CURRENCY = "(SELECT i.currency FROM invoice i WHERE i.id = {parent}.invoice_id)"
-_ALLOCATION_CURRENCY = "(SELECT a.currency FROM allocation a WHERE a.id = {parent}.allocation_id)"
+_INVOICE_CURRENCY = of_owner("invoice", "invoice_id", "currency")
+_ALLOCATION_CURRENCY = of_owner("allocation", "allocation_id", "currency")
 
 _REFUNDED = (
     "SELECT (SELECT coalesce(sum(r.amount), 0)::bigint FROM refund r"

@@ -3,7 +3,7 @@
 import strawberry
 
 from models.rules.money import EXPONENT
-from resolvers.reads.declare import column, part, parts
+from resolvers.reads.declare import column, made_of, parts
 from schema.scalars import BigInt, CurrencyCode, Decimal
 
 
@@ -29,8 +29,7 @@ class Money:
 
 def money(description: str, amount: str = "amount", currency: str = "{parent}.currency") -> Money:
     """An amount column with a currency beside it."""
-    source = f"SELECT {{parent}}.{amount} AS minor, {currency} AS currency WHERE {{parent}}.{amount} IS NOT NULL"
-    made: Money = part(description, source)
+    made: Money = made_of(description, minor=f"{{parent}}.{amount}", currency=currency)
     return made
 
 

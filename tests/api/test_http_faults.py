@@ -25,6 +25,7 @@ from resolvers.protocol.documents import Documents
 from resolvers.protocol.engine import Engine
 from resolvers.protocol.faults import MASKED
 from resolvers.protocol.http import GraphQLOverHTTP
+from resolvers.reads.connections import Connections
 from resolvers.reads.run import Reader
 
 SECRET = "the password is swordfish"
@@ -74,7 +75,7 @@ class Subscription:
 async def client(database: str, redis_url: str, secret_key: str) -> AsyncIterator[httpx.AsyncClient]:
     schema = strawberry.Schema(Query, subscription=Subscription)
     documents = Documents(schema._schema)
-    reader = Reader(schema, None, b"", documents.admit)
+    reader = Reader(schema, Connections("", 0), b"", documents.admit)
     deployment = Deployment(reader, SystemClock(), RedisBus(redis_url), Vault(secret_key))
     served = GraphQLOverHTTP(Engine(schema._schema, documents, seconds=0.3), Door(SystemClock()), deployment)
     _, token = await create_api_key(name="a", role=Role.ADMIN, acting="test", at=datetime.now(UTC))

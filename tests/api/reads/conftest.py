@@ -47,6 +47,7 @@ from models.tables.payment import Payment, Refund
 from models.tables.pricing import PriceOverride, PricingOption
 from models.tables.setting import ApiKey, BillingPolicy, ProviderSetting
 from models.tables.user import ExternalLink, User, UserField
+from resolvers.reads.connections import Connections
 from resolvers.reads.run import Reader
 from resolvers.viewer import Viewer
 from schema.root import schema as whole_schema
@@ -151,7 +152,7 @@ async def ask(database_url: str) -> AsyncIterator[Asker]:
 @pytest.fixture
 async def counted(ask: Asker, database_url: str) -> AsyncIterator[Asker]:
     """An asker whose statements are remembered."""
-    pool = await asyncpg.create_pool(database_url, min_size=1, connection_class=Counting)
+    pool = Connections(database_url, 1, connection_class=Counting)
     Counting.sent.clear()
     yield Asker(Reader(whole_schema, pool, b"a key for cursors"), whole_schema)
     await pool.close()

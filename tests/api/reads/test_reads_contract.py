@@ -1,14 +1,29 @@
 """Promises every field of the schema keeps, found in the schema itself: whose ids it takes, whose cursors."""
 
+import re
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 from uuid import UUID
 
-from graphql import GraphQLEnumType, GraphQLField, GraphQLInputObjectType, GraphQLObjectType, get_named_type
+import asyncpg
+from graphql import (
+    GraphQLEnumType,
+    GraphQLField,
+    GraphQLInputObjectType,
+    GraphQLNonNull,
+    GraphQLObjectType,
+    get_named_type,
+)
 
+from resolvers.permissions import audience
+from resolvers.reads.arguments import declared
 from resolvers.reads.ids import encode
-from resolvers.reads.meaning import ENTITIES
+from resolvers.reads.meaning import ENTITIES, Text
 from schema.root import schema
+
+ROOT = Path(__file__).resolve().parents[3]
+_NULLABLE = "SELECT table_name::text, column_name::text FROM information_schema.columns WHERE is_nullable = 'YES'"
 
 QUERIES: dict[str, GraphQLField] = schema._schema.query_type.fields  # type: ignore[union-attr]  # it has queries
 # Places that take an id of more than one type, or of any.
@@ -182,3 +197,27 @@ def test_lists_are_connections_narrowed_by_typed_filters_and_sorted_by_typed_ord
         arguments = {each: str(argument.type) for each, argument in field.args.items()}
         assert {"first": "Int", "last": "Int", "after": "String", "before": "String"}.items() <= arguments.items(), name
         assert (arguments["filter"], arguments["orderBy"]) == (f"{thing}Filter", f"[{thing}Order!]"), name
+
+
+async def test_what_is_never_null_in_the_schema_is_never_null_in_the_table(ask: Any, database_url: str) -> None:
+    connection = await asyncpg.connect(database_url)
+    may_be = {tuple(row) for row in await connection.fetch(_NULLABLE)}
+    await connection.close()
+    for name, entity in ENTITIES.items():
+        type_: Any = schema._schema.type_map[name]
+        for field in type_.fields.values():
+            read = declared(field)
+            if isinstance(field.type, GraphQLNonNull) and isinstance(read, Text) and read.sql is None:
+                column = field.extensions["strawberry-definition"].python_name
+                assert (entity.table, column) not in may_be
+
+
+async def test_the_worked_example_of_the_page_is_how_it_works(ask: Any, viewers: dict[str, Any]) -> None:
+    page = (ROOT / "docs" / "reads.md").read_text()
+    query, sql, answer = (
+        re.findall(rf"```{kind}\n(.*?)```", page, re.DOTALL)[0] for kind in ("graphql", "sql", "json")
+    )
+    assert await ask.answer(query, "member", status=["ACTIVE"]) == answer.strip()
+    operation = ask.reader._operation(query, None, audience(viewers["member"]))
+    statement = operation.plans.made_for(operation.coerced({"status": ["ACTIVE"]})).sql
+    assert re.sub(r"\s", "", statement) == re.sub(r"\s", "", sql)
