@@ -117,7 +117,9 @@ async def test_a_stream_and_a_socket_end_as_soon_as_the_bus_says_so(
     listening = asyncio.create_task(door.listen(bus))
     core = strawberry.Schema(Query, subscription=Subscription)
     documents = Documents(core._schema)
-    deployment = Deployment(Reader(core, Connections("", 0), b"", documents.admit), SystemClock(), bus, Vault(secret_key))
+    deployment = Deployment(
+        Reader(core, Connections("", 0), b"", documents.admit), SystemClock(), bus, Vault(secret_key)
+    )
     said: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
     told: asyncio.Queue[Any] = asyncio.Queue()
     served = {"http": GraphQLOverHTTP, "websocket": GraphQLOverWebSocket}[kind]
