@@ -12,6 +12,7 @@ import orjson
 import pytest
 from graphql import GraphQLInputObjectType, get_named_type, is_enum_type, is_list_type
 
+from models.actions import fee_calendar
 from resolvers.permissions import audience
 from resolvers.reads.arguments import declared
 from resolvers.reads.ids import encode
@@ -205,6 +206,23 @@ async def test_who_sees_few_rows_reads_few(root: str, large: Any, ask: Any, view
     for role in ("member", "desk", "finance", "partner", "partner_money"):
         viewer = replace(viewers[role], user_id=number(3) if role == "member" else None, key_id=number(3))
         assert flat(await read_by(large, ask, viewer, query, subject_of(root))), role
+
+
+async def test_memberships_that_ended_are_not_looked_at_for_fees(large: asyncpg.Connection) -> None:
+    await large.execute("BEGIN")
+    try:
+        await large.execute(
+            "UPDATE membership SET next_fee_on = NULL, amount = 5,"
+            f" status = CASE WHEN id > '{number(9)}' THEN 'CANCELLED' ELSE 'ACTIVE' END"
+        )
+        await large.execute(f"PREPARE unasked(uuid, int) AS {fee_calendar._WITHOUT}")
+        called = f"EXECUTE unasked('{UUID(int=0)}', 200)"
+        plan = orjson.loads(await large.fetchval(f"EXPLAIN (ANALYZE, TIMING OFF, FORMAT JSON) {called}"))[0]["Plan"]
+        (scan,) = (node for node in nodes(plan) if node.get("Relation Name") == "membership")
+        assert (scan["Index Name"], scan.get("Rows Removed by Filter", 0)) == ("membership_unasked", 0)
+        await large.execute("DEALLOCATE unasked")
+    finally:
+        await large.execute("ROLLBACK")
 
 
 def column_of(target: str, name: str) -> tuple[str, str, Any]:

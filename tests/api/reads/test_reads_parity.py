@@ -86,7 +86,7 @@ class Written:
         if is_list_type(plain):
             return [self.value(plain.of_type, name) for _ in range(self.draw(st.integers(0, 2)))]
         if isinstance(plain, GraphQLInputObjectType):
-            most = 1 if plain.is_one_of else 2
+            most = 1 if plain.extensions["strawberry-definition"].is_one_of else 2
             required = [key for key, each in plain.fields.items() if isinstance(each.type, GraphQLNonNull)]
             chosen = required or self.draw(st.lists(st.sampled_from(list(plain.fields)), min_size=1, max_size=most))
             return {key: self.value(plain.fields[key].type, key) for key in chosen}
