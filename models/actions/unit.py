@@ -45,6 +45,7 @@ WITH audited AS (
 )
 SELECT EXISTS (SELECT FROM held) AS held, EXISTS (SELECT FROM marked) AS marked
 """
+_PLAIN = frozenset({str, int, bool, float})
 _ASKED = ("id", "kind", "key", "subject", "payload", "user_id", "run_at")
 
 
@@ -82,6 +83,8 @@ def hang(bell: Bell) -> None:
 
 def plain(value: Any) -> Any:
     """A value as JSON keeps it: ids, days, instants and words as text, rule steps as records."""
+    if value is None or type(value) in _PLAIN:
+        return value
     if isinstance(value, Step):
         return plain(value.as_dict())
     if isinstance(value, Enum):
