@@ -121,7 +121,8 @@ async def write_versions(work: Unit, spreads: Sequence[Spread]) -> None:
         was = before and {"version": before.version, "amount": before.amount, "shares": before.shares}
         work.audit("allocate_invoice", invoice, before=was, after=after, because=because)
     if versions:
-        await Allocation.filter(id__in=replaced).update(current=False)
+        if replaced:
+            await Allocation.filter(id__in=replaced).update(current=False)
         await sql.copy("allocation", _VERSION, versions)
         await sql.copy("allocation_share", _SHARE, shares)
         await ledger.invoices_spread(work, [invoice_id for _, _, _, invoice_id, *_ in versions])

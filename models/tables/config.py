@@ -33,6 +33,9 @@ MODULES = [
 ]
 
 
+CONNECTIONS = 10  # of one process, unless DATABASE_URL says `maxsize`
+
+
 def tortoise_config(database_url: str) -> dict[str, Any]:
     """DATABASE_URL (postgres://...) -> the configuration `Tortoise.init` takes."""
     url = database_url.replace("postgres://", "asyncpg://", 1).replace("postgresql://", "asyncpg://", 1)
@@ -57,6 +60,7 @@ async def opened(database_url: str) -> AsyncIterator[None]:
     connection = config["connections"]["default"] = expand_db_url(config["connections"]["default"])
     # sessions are never changed, so there is nothing to put back: asyncpg would ask for it after every statement
     connection["credentials"]["reset"] = _nothing
+    connection["credentials"].setdefault("maxsize", CONNECTIONS)
     await Tortoise.init(config=config, _enable_global_fallback=True)
     try:
         yield
