@@ -29,7 +29,7 @@ class Shared:
             task = asyncio.create_task(self._timed(what, make))
             self._made[what] = now, task
             self._made.move_to_end(what)
-        made: tuple[Any, float] = await asyncio.shield(task)
+        made: tuple[Any, float] = task.result() if task.done() else await asyncio.shield(task)
         return made
 
     async def _timed(self, what: Hashable, make: Callable[[], Awaitable[Any]]) -> tuple[Any, float]:
