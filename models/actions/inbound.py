@@ -2,7 +2,6 @@
 
 import hashlib
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import asdict
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -69,8 +68,15 @@ async def receive(provider: Provider, events: Sequence[ReceivedEvent]) -> int:
 
 
 def _told(provider: Provider, event: ReceivedEvent) -> dict[str, Any]:
-    subject = _subject(provider, event.object_id)
-    return {**asdict(event), "id": new_id(), "job_id": new_id(), "subject": subject}
+    return {
+        "id": new_id(),
+        "event_id": event.event_id,
+        "event_type": event.event_type,
+        "object_id": event.object_id,
+        "body": event.body,
+        "job_id": new_id(),
+        "subject": _subject(provider, event.object_id),
+    }
 
 
 def _subject(provider: Provider, object_id: str | None) -> str | None:
