@@ -6,7 +6,7 @@ application is put together when it is first asked for, and each command loads o
 
 import asyncio
 import gc
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -94,8 +94,6 @@ def build(settings: Settings) -> "Starlette":
     from models.actions.settings import clock_offset, refuse_blank
     from models.actions.unit import hang
     from models.actions.vault import Vault
-    from models.ports import ReceivedEvent
-    from models.rules.states import Provider
     from models.tables.config import opened
     from resolvers.auth import Door
     from resolvers.context import Deployment
@@ -122,9 +120,6 @@ def build(settings: Settings) -> "Starlette":
     trusted = manifest(settings.trusted_documents) if settings.trusted_documents else {}
     for text in trusted.values():
         documents.prepare(text)  # one that cannot be run is found out now
-
-    async def store(provider: Provider, events: Sequence[ReceivedEvent]) -> int:
-        return await receive(provider, events, at=clock.now())
 
     @asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
@@ -183,8 +178,8 @@ def build(settings: Settings) -> "Starlette":
 
     return GraphQLFirst(
         routes=[
-            *webhook_routes(registry, store),
-            *coursepro_routes(registry, store, clock, COURSE_CALLS),
+            *webhook_routes(registry, receive),
+            *coursepro_routes(registry, receive, clock, COURSE_CALLS),
             Route("/gate/v1/may-enter", may_enter),
             Route("/exports/{file_id:uuid}", Exports(settings.secret_key, clock).fetch),
             Route("/healthz", healthz),

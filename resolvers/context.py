@@ -1,7 +1,7 @@
 """What a resolver may know of its request."""
 
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import strawberry
 
@@ -9,6 +9,7 @@ from models.actions.vault import Vault
 from models.ports import Clock, Left, LiveBus, Purse
 from resolvers.limits import LIMITS, Limits
 from resolvers.reads.run import Reader
+from resolvers.shared import Shared
 from resolvers.viewer import Viewer
 
 
@@ -31,13 +32,15 @@ class Deployment:
     export_hours: int = 24
     limits: Limits = LIMITS
     purse: Purse | None = None
+    shared: Shared = field(default_factory=Shared)
 
 
 @dataclass(slots=True)
 class Context:
     """One operation: who asks, under which id it is logged, where a stream resumes and how far it came, its price.
 
-    `present` tells, of an operation that lasts, who the caller is by now; None once the key has ended.
+    `present` tells, of an operation that lasts, who the caller is by now; None once the key has ended. `read_at` is
+    when what it was told last was read, in seconds of this process's monotonic clock.
     """
 
     viewer: Viewer
@@ -46,6 +49,7 @@ class Context:
     present: Callable[[], Awaitable[Viewer | None]] | None = None
     resume_after: str | None = None
     cursor: str | None = None
+    read_at: float = 0.0
     cost: int = 0
     left: Left | None = None
 

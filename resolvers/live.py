@@ -5,6 +5,7 @@ from contextlib import aclosing
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
+from functools import partial
 from typing import TypeVar
 from uuid import UUID
 
@@ -75,7 +76,7 @@ async def watch(
         async for event in events:
             topic = Topic(event.topic)
             subject = UUID(event.ids[SUBJECTS[topic][1]])
-            if only in (None, subject) and await _still_sees(context, topic, subject):
+            if only in (None, subject) and await _still_sees(context, topic, subject, event.cursor):
                 context.cursor = event.cursor
                 yield tell(Happened(topic, event.name, event.cursor, event.occurred_at, subject))
 
@@ -88,14 +89,17 @@ async def _the_one(context: Context, topics: frozenset[Topic], given: str) -> UU
     return only
 
 
-async def _still_sees(context: Context, topic: Topic, subject: UUID) -> bool:
+async def _still_sees(context: Context, topic: Topic, subject: UUID, cursor: str) -> bool:
     """Whether the event may be told: by the rights its caller has by now, not those the stream began with."""
     if context.present is not None:
         viewer = await context.present()
         if viewer is None:
             raise GraphQLError("The key has ended: connect with a live one.", extensions={"code": "UNAUTHENTICATED"})
         context.viewer = viewer
-    return await _sees(context, topic, subject)
+    sees, _ = await context.deployment.shared.of(
+        (cursor, subject, context.viewer), partial(_sees, context, topic, subject)
+    )
+    return bool(sees)
 
 
 async def _sees(context: Context, topic: Topic, subject: UUID) -> bool:

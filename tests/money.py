@@ -326,7 +326,7 @@ class World:
     async def _tell(self, bank: Bank, number: int) -> None:
         event = bank.events[number]
         self.told.add(event.event_id)
-        await inbound.receive(bank.provider, [event], at=self.at)
+        await inbound.receive(bank.provider, [event])
         key = f"inbox.apply:{bank.provider}:{event.event_id}"
         job = await Job.get(key=key)
         if job.state is JobState.READY:

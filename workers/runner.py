@@ -11,8 +11,7 @@ Telling subscribers is never given up: what happened must reach them, however lo
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
-from contextlib import suppress
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID, uuid4
@@ -20,9 +19,10 @@ from uuid import UUID, uuid4
 import structlog
 from redis.exceptions import RedisError
 
+from integrations.batch import Batch
 from models.actions import inbound, jobs, webhook_messages
 from models.actions.jobs import AWAY_SECONDS, FAULT, LEASE_SECONDS, LOST, MAX_ATTEMPTS, Held
-from models.actions.unit import PUBLISH, Fenced, lease
+from models.actions.unit import PUBLISH, Fenced, Lease, lease
 from models.ports import LiveEvent, OutcomeUnknown, RateLimited, Refused, Unavailable
 from models.rules.refusals import Refusal
 from models.rules.states import Provider
@@ -57,23 +57,33 @@ class Runner:
         self._ring = ring
         self._lease_seconds = lease_seconds
         self._job_seconds = job_seconds
+        self._holds: set[Lease] = set()
+        self._beating: asyncio.Task[None] | None = None
+        self._finish = Batch(self._finish_all)
+        self._publish = Batch(outside.bus.publish)
 
     async def run(self, job_id: UUID) -> None:
         """Run one job if it may run now; whatever happens, its row says so afterwards."""
-        held = await jobs.claim(job_id, self._lease_seconds)
-        if held is None:
-            return
+        for held in await self.claim([job_id]):
+            await self.hold(held)
+
+    async def claim(self, job_ids: Sequence[UUID]) -> list[Held]:
+        """Take those of these jobs that may run now; each is to be held at once."""
+        return await jobs.claim_all(job_ids, self._lease_seconds)
+
+    async def hold(self, held: Held) -> None:
+        """Run a job that was claimed; whatever happens, its row says so afterwards."""
+        self._holds.add(held.lease)
+        if self._beating is None or self._beating.done():
+            self._beating = asyncio.create_task(self._heartbeat())
         holding = lease.set(held.lease)
-        beating = asyncio.create_task(self._heartbeat(held))
         try:
             await self._attempt(held)
         except asyncio.CancelledError:
             await asyncio.shield(_put_back(held, "the worker stopped", "STOPPED", 0.0, counts=False))
             raise
         finally:
-            beating.cancel()
-            with suppress(asyncio.CancelledError):
-                await beating
+            self._holds.discard(held.lease)
             lease.reset(holding)
 
     async def _attempt(self, held: Held) -> None:
@@ -99,7 +109,7 @@ class Runner:
             log.exception("job failed", kind=held.kind, job=str(held.id))
             await self._later(held, f"{type(fault).__name__}: {fault}")
         else:
-            await self._ring(await jobs.finish(held.lease, again_in=self._recurring.get(held.kind)))
+            await self._finish((held.lease, self._recurring.get(held.kind)))
             await self._tell(held, "DONE")
 
     async def _later(self, held: Held, error: str) -> None:
@@ -135,14 +145,17 @@ class Runner:
             await webhook_messages.gave_up(UUID(held.payload["message_id"]), error)
         await self._tell(held, "DEAD")
 
-    async def _heartbeat(self, held: Held) -> None:
-        while True:
+    async def _finish_all(self, done: list[tuple[Lease, float | None]]) -> None:
+        await self._ring(await jobs.finish_all(done))
+
+    async def _heartbeat(self) -> None:
+        """Keep every lease alive while there is any."""
+        while self._holds:
             await asyncio.sleep(self._lease_seconds / 3)
             try:
-                if not await jobs.heartbeat(held.lease, self._lease_seconds):
-                    return
+                await jobs.heartbeat(tuple(self._holds), self._lease_seconds)
             except Exception:  # PostgreSQL may be restarting; there are two more beats before the lease ends
-                log.exception("heartbeat failed", kind=held.kind, job=str(held.id))
+                log.exception("heartbeat failed", jobs=len(self._holds))
 
     async def _tell(self, held: Held, state: str) -> None:
         """Let watchers of this job know; the row is the truth, so a bus that is away costs them only this hint."""
@@ -152,7 +165,7 @@ class Runner:
             id=str(uuid4()), topic="job", name=state, ids={"job_id": str(held.id)}, occurred_at=datetime.now(UTC)
         )
         try:
-            await self._outside.bus.publish([event])
+            await self._publish(event)
         except (RedisError, OSError) as away:
             log.warning("job event not published", job=str(held.id), error=type(away).__name__)
 

@@ -6,7 +6,11 @@ A month of changes is spread in one pass: a handful of statements, whether one i
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 from uuid import UUID
+
+import orjson
+from tortoise import timezone
 
 from models.actions import claimants, ledger
 from models.actions.claimants import Known, Version
@@ -16,7 +20,12 @@ from models.rules.events import InvoiceReallocated
 from models.rules.explain import Step
 from models.rules.spreading import Ruling
 from models.tables import sql
-from models.tables.invoice import Allocation, AllocationShare, Invoice
+from models.tables.invoice import Allocation, Invoice
+from models.tables.row import new_id
+
+_BORN = ("id", "created_at", "updated_at")
+_VERSION = (*_BORN, "invoice_id", "version", "kind", "amount", "currency", "because", "current")
+_SHARE = (*_BORN, "allocation_id", "attendance_id", "position", "amount")
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,8 +94,9 @@ async def _hold(work: Unit, walked: Iterable[Known]) -> None:
 async def write_versions(work: Unit, spreads: Sequence[Spread]) -> None:
     """Write the next version of each invoice whose shares or amount differ from the present one's."""
     replaced: list[UUID] = []
-    versions: list[Allocation] = []
-    shares: list[AllocationShare] = []
+    versions: list[tuple[Any, ...]] = []
+    shares: list[tuple[Any, ...]] = []
+    now = timezone.now()
     for each in spreads:
         invoice, before = each.known.invoice, each.current
         allocation = invoicing.allocate(shared_of(invoice), each.ruling.matching.kept)
@@ -98,24 +108,21 @@ async def write_versions(work: Unit, spreads: Sequence[Spread]) -> None:
             replaced.append(before.id)
             work.emit(InvoiceReallocated(invoice_id=invoice.id, user_id=invoice.user_id))
         because = (*each.because, *allocation.because)
-        version = Allocation(
-            invoice_id=invoice.id,
-            version=before.version + 1 if before else 1,
-            kind=allocation.kind,
-            amount=total,
-            currency=invoice.currency,
-            because=plain(because),
+        version_id, version = new_id(), before.version + 1 if before else 1
+        told = orjson.dumps(plain(because)).decode()
+        versions.append(
+            (version_id, now, now, invoice.id, version, allocation.kind, total, invoice.currency, told, True)
         )
-        versions.append(version)
         shares += [
-            AllocationShare(allocation_id=version.id, attendance_id=attendance_id, position=position, amount=amount)
+            (new_id(), now, now, version_id, attendance_id, position, amount)
             for position, (attendance_id, amount) in enumerate(wanted)
         ]
-        after = {"version": version.version, "kind": allocation.kind, "amount": total, "shares": wanted}
+        after = {"version": version, "kind": allocation.kind, "amount": total, "shares": wanted}
         was = before and {"version": before.version, "amount": before.amount, "shares": before.shares}
         work.audit("allocate_invoice", invoice, before=was, after=after, because=because)
     if versions:
-        await Allocation.filter(id__in=replaced).update(current=False)
-        await Allocation.bulk_create(versions)
-        await AllocationShare.bulk_create(shares)
-        await ledger.invoices_spread(work, [version.invoice_id for version in versions])
+        if replaced:
+            await Allocation.filter(id__in=replaced).update(current=False)
+        await sql.copy("allocation", _VERSION, versions)
+        await sql.copy("allocation_share", _SHARE, shares)
+        await ledger.invoices_spread(work, [invoice_id for _, _, _, invoice_id, *_ in versions])

@@ -273,7 +273,7 @@ async def _take_over(invoice: Invoice, figures: Mapping[str, Any]) -> None:
 
 async def _ship(work: Unit, correction: Correction, invoice: Invoice, earlier: Sequence[Shipment]) -> None:
     number = 1 + await Correction.filter(invoice_id=invoice.id, state=CorrectionState.APPLIED).count()
-    asked, paid = await shipments.asked_by(invoice.id), invoice.status is InvoiceStatus.PAID
+    asked, paid = (await shipments.asked_by([invoice.id]))[invoice.id], invoice.status is InvoiceStatus.PAID
     for system in dict.fromkeys(each.system for each in earlier):
         there = [each for each in earlier if each.system is system]
         stands = rules.standing(Shipped(each.kind, each.external_id or "") for each in there)

@@ -6,6 +6,8 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
+import orjson
+
 from models.actions import (
     attendances,
     course_ends,
@@ -18,56 +20,68 @@ from models.actions import (
     rosters,
     subscriptions,
 )
-from models.actions.unit import unit
+from models.actions.unit import unit, wake
 from models.ports import ReceivedEvent
 from models.rules import diary, facts
 from models.rules.facts import Fact
 from models.rules.refusals import Code, Refusal
 from models.rules.states import InboxState, Provider
+from models.tables import sql
 from models.tables.inbox import InboxEvent
+from models.tables.row import new_id
 from models.tables.setting import ProviderSetting
 
 LONGEST_ID = 255
 
 
-async def receive(provider: Provider, events: Sequence[ReceivedEvent], *, at: datetime) -> int:
-    """Store each event once with the job that applies it, all in one transaction -> how many were new.
+# $1 provider, $2 events with the job of each. Of two deliveries at once the second finds the first one's rows.
+_STORE = """
+WITH told AS (
+  SELECT * FROM jsonb_to_recordset($2::jsonb) AS told
+    (id uuid, event_id text, event_type text, object_id text, body jsonb, job_id uuid, subject text)
+), stored AS (
+  INSERT INTO inbox_event (id, created_at, updated_at, provider, event_id, event_type, object_id, body, state)
+  SELECT id, now(), now(), $1::text, event_id, event_type, object_id, body, 'RECEIVED'
+  FROM told ORDER BY event_id  -- two deliveries of the same events take their rows in the same order
+  ON CONFLICT (provider, event_id) DO NOTHING
+  RETURNING id
+)
+INSERT INTO job (id, created_at, updated_at, kind, key, subject, payload, state, attempts, token, wake, done_count)
+SELECT job_id, now(), now(), 'inbox.apply', 'inbox.apply:' || $1::text || ':' || event_id, subject,
+  jsonb_build_object('provider', $1::text, 'event_id', event_id), 'READY', 0, 0, 0, 0
+FROM told JOIN stored USING (id) ORDER BY job_id
+ON CONFLICT (key) DO NOTHING
+RETURNING id
+"""
 
-    An event that came before and is not applied yet is woken again by its job, which the sweeper finds.
+
+async def receive(provider: Provider, events: Sequence[ReceivedEvent]) -> int:
+    """Store each event once with the job that applies it, all in one statement -> how many were new.
+
+    An event that came before and is not applied yet is woken again by its job, which the sweeper finds. No lease is
+    asked for: to store twice is to store once.
     """
-    events = [storable(event) for event in events]
-    async with unit(acting=f"webhook:{provider}", at=at) as work:
-        known: set[str] = set(
-            await InboxEvent.filter(  # type: ignore[arg-type]  # flat values
-                provider=provider, event_id__in=[event.event_id for event in events]
-            ).values_list("event_id", flat=True)
-        )
-        fresh = {event.event_id: event for event in events if event.event_id not in known}
-        rows = [
-            InboxEvent(
-                provider=provider,
-                event_id=event.event_id,
-                event_type=event.event_type,
-                object_id=event.object_id,
-                body=event.body,
-            )
-            for event in fresh.values()
-        ]
-        # two deliveries at once: the second one's rows are dropped by the unique key, its jobs by theirs
-        await InboxEvent.bulk_create(rows, ignore_conflicts=True)
-        for row in rows:
-            work.job(
-                "inbox.apply",
-                payload={"provider": provider, "event_id": row.event_id},
-                key=f"inbox.apply:{provider}:{row.event_id}",
-                subject=_about(row),
-            )
-    return len(rows)
+    told = [_told(provider, event) for event in {each.event_id: each for each in map(storable, events)}.values()]
+    jobs = await sql.rows(_STORE, provider.value, orjson.dumps(told).decode())
+    await wake(job["id"] for job in jobs)
+    return len(jobs)
 
 
-def _about(row: InboxEvent) -> str | None:
-    """The subject of an event's job, if it is about an object."""
-    return mirror.about(row.provider, row.object_id) if row.object_id else None
+def _told(provider: Provider, event: ReceivedEvent) -> dict[str, Any]:
+    return {
+        "id": new_id(),
+        "event_id": event.event_id,
+        "event_type": event.event_type,
+        "object_id": event.object_id,
+        "body": event.body,
+        "job_id": new_id(),
+        "subject": _subject(provider, event.object_id),
+    }
+
+
+def _subject(provider: Provider, object_id: str | None) -> str | None:
+    """Jobs about one object run in the order their events came."""
+    return mirror.about(provider, object_id) if object_id else None
 
 
 def storable(event: ReceivedEvent) -> ReceivedEvent:
@@ -123,7 +137,8 @@ async def replay(inbox_id: UUID, *, acting: str, at: datetime) -> InboxEvent:
         before, row.state = row.state, InboxState.RECEIVED
         await row.save(update_fields=["state"])
         work.audit("replay_webhook", row, before={"state": before}, after={"state": row.state})
-        work.job("inbox.apply", payload={"provider": row.provider, "event_id": row.event_id}, subject=_about(row))
+        payload = {"provider": row.provider, "event_id": row.event_id}
+        work.job("inbox.apply", payload=payload, subject=_subject(row.provider, row.object_id))
     return row
 
 

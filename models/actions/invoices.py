@@ -1,6 +1,6 @@
 """Subscription invoices: mirrored from their provider, and billed off once their period is over (R82-R112)."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -194,13 +194,41 @@ async def bill_off(invoice_id: UUID, *, acting: str, at: datetime) -> Invoice:
         net = allocations.shared_of(invoice)
         if allocation.amount != net:
             raise AssertionError(f"allocated {allocation.amount} != received {net} for invoice {invoice.id}")
-        invoice.billed_off_at = at
-        await invoice.save(update_fields=["billed_off_at"])
-        await shipments.prepare(invoice, await _ships_to(), net)
-        after = {"version": allocation.version, "amount": allocation.amount}
-        work.audit("bill_off_invoice", invoice, before={"billed_off_at": None}, after=after)
-        work.emit(InvoiceBilledOff(invoice_id=invoice.id, user_id=invoice.user_id))
+        await _freeze(work, {allocation: invoice})
     return invoice
+
+
+@repeated
+async def bill_off_together(invoice_ids: Sequence[UUID], *, acting: str, at: datetime) -> list[UUID]:
+    """Bill off in one transaction all of these that `bill_off` would not refuse -> the others, each for it to tell."""
+    async with unit(acting=acting, at=at) as work:
+        rows = Invoice.filter(id__in=invoice_ids, billed_off_at__isnull=True)
+        await allocations.reallocate(work, await rows.select_for_update().order_by("id"))
+        grace, unsound = (await policy()).grace, await money_proof.unsound(invoice_ids)
+        # read anew: what holds each was just found out
+        free = {
+            row.id: row
+            for row in await rows.filter(hold__isnull=True)
+            if row.id not in unsound and invoicing.billable(row.period_end, grace, at)
+        }
+        current = await Allocation.filter(invoice_id__in=list(free), current=True).order_by("invoice_id")
+        frozen = {each: free[each.invoice_id] for each in current}
+        frozen = {each: row for each, row in frozen.items() if each.amount == allocations.shared_of(row)}
+        await _freeze(work, frozen)
+    return [invoice_id for invoice_id in invoice_ids if invoice_id not in {row.id for row in frozen.values()}]
+
+
+async def _freeze(work: Unit, invoices: Mapping[Allocation, Invoice]) -> None:
+    """Let allocations count for ever, and have the invoices they are of shipped."""
+    if not invoices:
+        return
+    await Invoice.filter(id__in=[row.id for row in invoices.values()]).update(billed_off_at=work.at)
+    await shipments.prepare({row: allocation.amount for allocation, row in invoices.items()}, await _ships_to())
+    for allocation, row in invoices.items():
+        row.billed_off_at = work.at
+        after = {"version": allocation.version, "amount": allocation.amount}
+        work.audit("bill_off_invoice", row, before={"billed_off_at": None}, after=after)
+        work.emit(InvoiceBilledOff(invoice_id=row.id, user_id=row.user_id))
 
 
 async def _ships_to() -> list[Provider]:

@@ -5,7 +5,7 @@ PostgreSQL's `now()` decides leases and due times, so hosts with skewed clocks a
 
 import json
 import random
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
@@ -59,44 +59,42 @@ class Held:
 
 async def claim(job_id: UUID, lease_seconds: float = LEASE_SECONDS) -> Held | None:
     """Take a due job, or None where it is finished, not due, held, or behind an earlier one of its subject."""
+    return next(iter(await claim_all([job_id], lease_seconds)), None)
+
+
+async def claim_all(job_ids: Sequence[UUID], lease_seconds: float = LEASE_SECONDS) -> list[Held]:
+    """Take those of these jobs that may run now, in one statement; a row somebody else writes just now is passed over.
+
+    What is passed over so is found by the sweeper, unless whoever wrote it took it.
+    """
     rows = await sql.rows(
+        f"WITH due AS (SELECT id FROM job WHERE id = ANY($1::uuid[]) AND {_DUE} AND {_FIRST_OF_SUBJECT}"
+        " ORDER BY id FOR UPDATE SKIP LOCKED),"
         # a worker that was lost with the job is counted from the first one lost in a row
-        "WITH taken AS (UPDATE job SET state = 'LEASED', token = token + 1, attempts = CASE WHEN state = 'LEASED'"
+        " taken AS (UPDATE job SET state = 'LEASED', token = token + 1, attempts = CASE WHEN state = 'LEASED'"
         f" AND error_code IS DISTINCT FROM '{LOST}' THEN 2 ELSE attempts + 1 END,"
         f" error_code = CASE WHEN state = 'LEASED' THEN '{LOST}' ELSE error_code END,"
         " lease_until = now() + make_interval(secs => $2), updated_at = now()"
-        f" WHERE id = $1 AND {_DUE} AND {_FIRST_OF_SUBJECT}"
-        f" RETURNING id, kind, key, payload - '{AWAY_SINCE}' AS payload, attempts, token,"
-        f" coalesce(extract(epoch FROM now() - (payload->>'{AWAY_SINCE}')::timestamptz), 0)::float8 AS away)"
-        " SELECT * FROM taken",
-        job_id,
+        f" FROM due WHERE job.id = due.id RETURNING job.id, kind, key, payload - '{AWAY_SINCE}' AS payload, attempts,"
+        f" token, coalesce(extract(epoch FROM now() - (payload->>'{AWAY_SINCE}')::timestamptz), 0)::float8 AS away)"
+        " SELECT * FROM taken ORDER BY id",
+        job_ids,
         float(lease_seconds),
     )
-    if not rows:
-        return None
-    row = rows[0]
-    payload = row["payload"]
-    return Held(
-        row["id"],
-        row["kind"],
-        row["key"],
-        json.loads(payload) if isinstance(payload, str) else payload,
-        row["attempts"],
-        row["token"],
-        row["away"],
-    )
+    return [Held(**{**row, "payload": json.loads(row["payload"])}) for row in rows]
 
 
-async def heartbeat(held: Lease, lease_seconds: float = LEASE_SECONDS) -> bool:
-    """Extend the lease; False where it was lost."""
-    rows = await sql.rows(
-        "WITH kept AS (UPDATE job SET lease_until = now() + make_interval(secs => $3)"
-        " WHERE id = $1 AND token = $2 AND state = 'LEASED' RETURNING 1) SELECT * FROM kept",
-        held.job_id,
-        held.token,
+async def heartbeat(held: Collection[Lease], lease_seconds: float = LEASE_SECONDS) -> None:
+    """Extend leases, those that were not lost; a row somebody else writes just now has to wait for the next beat."""
+    await sql.rows(
+        "WITH mine AS (SELECT job.id FROM job JOIN unnest($1::uuid[], $2::int[]) AS held (id, token)"
+        " ON job.id = held.id AND job.token = held.token WHERE state = 'LEASED' FOR UPDATE OF job SKIP LOCKED),"
+        " kept AS (UPDATE job SET lease_until = now() + make_interval(secs => $3) FROM mine WHERE job.id = mine.id"
+        " RETURNING 1) SELECT count(*) FROM kept",
+        [lease.job_id for lease in held],
+        [lease.token for lease in held],
         float(lease_seconds),
     )
-    return bool(rows)
 
 
 async def progress(held: Lease, done: int, total: int | None) -> None:
@@ -136,19 +134,25 @@ async def remember(held: Held, payload: dict[str, Any]) -> Held:
 
 
 async def finish(held: Lease, *, again_in: float | None = None) -> list[tuple[UUID, int]]:
-    """Mark the job done, or due `again_in` seconds where it recurs -> the next job of its subject, to ring for."""
+    """Mark a job done, or due `again_in` seconds where it recurs -> the next job of its subject, to ring for."""
+    return await finish_all([(held, again_in)])
+
+
+async def finish_all(ended: Sequence[tuple[Lease, float | None]]) -> list[tuple[UUID, int]]:
+    """The same for many in one statement: (lease, in how many seconds it is due again) of each."""
     rows = await sql.rows(
-        "WITH ended AS (UPDATE job SET state = CASE WHEN $3::float8 IS NULL THEN 'DONE' ELSE 'READY' END,"
-        " run_at = CASE WHEN $3::float8 IS NULL THEN run_at ELSE now() + make_interval(secs => $3) END,"
-        " attempts = CASE WHEN $3::float8 IS NULL THEN attempts ELSE 0 END, wake_at = NULL,"
+        "WITH held AS (SELECT * FROM unnest($1::uuid[], $2::int[], $3::float8[]) AS held (id, token, again)),"
+        " ended AS (UPDATE job SET state = CASE WHEN again IS NULL THEN 'DONE' ELSE 'READY' END,"
+        " run_at = CASE WHEN again IS NULL THEN run_at ELSE now() + make_interval(secs => again) END,"
+        " attempts = CASE WHEN again IS NULL THEN attempts ELSE 0 END, wake_at = NULL,"
         " lease_until = NULL, finished_at = now(), error = NULL, error_code = NULL, updated_at = now(),"
-        f" payload = payload - '{AWAY_SINCE}'"
-        " WHERE id = $1 AND token = $2 AND state = 'LEASED' RETURNING subject)"
-        " SELECT id, wake FROM job WHERE subject = (SELECT subject FROM ended) AND state = 'READY' AND id <> $1"
-        " ORDER BY id LIMIT 1",
-        held.job_id,
-        held.token,
-        again_in,
+        f" payload = payload - '{AWAY_SINCE}' FROM held"
+        " WHERE job.id = held.id AND job.token = held.token AND state = 'LEASED' RETURNING job.id, subject)"
+        " SELECT next.id, next.wake FROM ended CROSS JOIN LATERAL (SELECT id, wake FROM job"
+        " WHERE subject = ended.subject AND state = 'READY' AND id <> ended.id ORDER BY id LIMIT 1) next",
+        [lease.job_id for lease, _ in ended],
+        [lease.token for lease, _ in ended],
+        [again_in for _, again_in in ended],
     )
     return [(row["id"], row["wake"]) for row in rows]
 

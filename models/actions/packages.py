@@ -98,6 +98,8 @@ async def balance(package_id: UUID) -> int:
 
 async def balances(package_ids: Collection[UUID]) -> dict[UUID, int]:
     """Package -> the credits left in it: the sum of its entries."""
+    if not package_ids:
+        return {}
     entries = CreditEntry.filter(package_id__in=list(package_ids)).annotate(left=Sum("delta"))
     sums = await entries.group_by("package_id").values_list("package_id", "left")
     return dict.fromkeys(package_ids, 0) | {package_id: int(left) for package_id, left in sums}

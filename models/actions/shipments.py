@@ -1,6 +1,7 @@
 """Billed-off invoices on their way to the practice system and the books, each once (R89, R107, R111, R112)."""
 
-from collections.abc import Iterable, Sequence
+from collections import Counter
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -28,19 +29,28 @@ async def awaited(invoice_id: UUID, system: Provider) -> bool:
     return await Shipment.filter(invoice_id=invoice_id, system=system).exclude(state=ShipmentState.SHIPPED).exists()
 
 
-async def asked_by(invoice_id: UUID) -> int:
-    """What an invoice's lines ask for, in minor units."""
-    amounts: Any = await InvoiceItem.filter(invoice_id=invoice_id).values_list("amount", flat=True)
-    return sum(amounts)
+async def asked_by(invoice_ids: Collection[UUID]) -> Counter[UUID]:
+    """What the lines of each invoice ask for, in minor units."""
+    asked = Counter[UUID]()
+    for invoice_id, amount in await InvoiceItem.filter(invoice_id__in=invoice_ids).values_list("invoice_id", "amount"):
+        asked[invoice_id] += amount
+    return asked
 
 
-async def prepare(invoice: Invoice, systems: Iterable[Provider], net: int) -> None:
-    """Write down what each system is to get of an invoice that is billed off with `net`."""
-    asked, first = await asked_by(invoice.id), f"DUE-{invoice.external_id}"
-    for system in systems:
-        for kind in issued(system, asked, net):
-            named = first if kind is ShipmentKind.INVOICE else reference(first, kind, 0)
-            await Shipment.create(invoice_id=invoice.id, system=system, kind=kind, reference=named)
+async def prepare(nets: Mapping[Invoice, int], systems: Iterable[Provider]) -> None:
+    """Write down what each system is to get of invoices that are billed off, each with its net."""
+    asked = await asked_by([invoice.id for invoice in nets])
+    await Shipment.bulk_create(
+        Shipment(invoice_id=invoice.id, system=system, kind=kind, reference=_named(invoice, kind))
+        for invoice, net in nets.items()
+        for system in systems
+        for kind in issued(system, asked[invoice.id], net)
+    )
+
+
+def _named(invoice: Invoice, kind: ShipmentKind) -> str:
+    first = f"DUE-{invoice.external_id}"
+    return first if kind is ShipmentKind.INVOICE else reference(first, kind, 0)
 
 
 async def begin_shipment(invoice_id: UUID, system: Provider, *, acting: str, at: datetime) -> Outgoing | None:
@@ -87,7 +97,7 @@ async def _outgoing(shipment: Shipment, stands: Sequence[Shipped]) -> Outgoing:
         back = correction.amount if correction else None
         if back is None:  # it goes with the invoice: of its lines this did not stay
             version = await Allocation.get(invoice_id=sold.invoice.id, current=True)
-            back = await asked_by(sold.invoice.id) - version.amount
+            back = (await asked_by([sold.invoice.id]))[sold.invoice.id] - version.amount
         item = ShippedItem(f"{sold.kind.name}: given back", back)
         return OutgoingCredit(
             await _addressed(shipment, sold, (item,)), sold.invoice.number or sold.invoice.external_id

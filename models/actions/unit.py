@@ -1,6 +1,6 @@
 """The unit of work: a change, its audit rows and the jobs it makes necessary, in one transaction or not at all."""
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager
 from contextvars import ContextVar
 from dataclasses import asdict, dataclass, field
@@ -9,17 +9,44 @@ from enum import Enum
 from typing import Any
 from uuid import UUID
 
-from tortoise.backends.asyncpg.client import AsyncpgDBClient
+import orjson
 
 from models.actions.transaction import transaction
 from models.ports import Bell
 from models.rules.events import REACTIONS, TOPIC, Event
 from models.rules.explain import Step
-from models.tables.audit import AuditEntry
+from models.tables import sql
 from models.tables.job import Job
 from models.tables.row import Row, new_id
 
 PUBLISH = "live.publish"
+
+# The last statement of each unit, all of it in one trip. $1 who, $2 when, $3 audit rows, $4 jobs, $5 and $6 the lease
+# it is done under: taken last and kept until the commit, so that a worker which lost its job writes nothing; $7 the
+# row of the caller's key it is done under. A key that names an obligation asked for before is passed over.
+_WRITE = """
+WITH audited AS (
+  INSERT INTO audit_entry
+    (id, created_at, updated_at, actor, verb, subject_type, subject_id, before, after, because, at)
+  SELECT id, now(), now(), $1, verb, subject_type, subject_id, before, after, because, $2
+  FROM jsonb_to_recordset($3::jsonb) AS told
+    (id uuid, verb text, subject_type text, subject_id uuid, before jsonb, after jsonb, because jsonb)
+), asked AS (
+  INSERT INTO job
+    (id, created_at, updated_at, kind, key, subject, payload, user_id, run_at, state, attempts, token, wake, done_count)
+  SELECT id, now(), now(), kind, key, subject, payload, user_id, run_at, 'READY', 0, 0, 0, 0
+  FROM jsonb_to_recordset($4::jsonb) AS told
+    (id uuid, kind text, key text, subject text, payload jsonb, user_id uuid, run_at timestamptz)
+  ON CONFLICT DO NOTHING
+), held AS (
+  SELECT 1 FROM job WHERE id = $5 AND token = $6 AND state = 'LEASED' FOR SHARE
+), marked AS (
+  UPDATE idempotency_key SET committed_at = now() WHERE id = $7 RETURNING 1
+)
+SELECT EXISTS (SELECT FROM held) AS held, EXISTS (SELECT FROM marked) AS marked
+"""
+_PLAIN = frozenset({str, int, bool, float})
+_ASKED = ("id", "kind", "key", "subject", "payload", "user_id", "run_at")
 
 
 class Fenced(Exception):
@@ -56,6 +83,8 @@ def hang(bell: Bell) -> None:
 
 def plain(value: Any) -> Any:
     """A value as JSON keeps it: ids, days, instants and words as text, rule steps as records."""
+    if value is None or type(value) in _PLAIN:
+        return value
     if isinstance(value, Step):
         return plain(value.as_dict())
     if isinstance(value, Enum):
@@ -77,7 +106,7 @@ class Unit:
     at: datetime
     jobs: list[Job] = field(default_factory=list)
     _events: list[Event] = field(default_factory=list)
-    _audit: list[AuditEntry] = field(default_factory=list)
+    _audit: list[dict[str, Any]] = field(default_factory=list)
 
     def audit(
         self,
@@ -94,16 +123,15 @@ class Unit:
         """
         name, subject_id = subject if isinstance(subject, tuple) else (type(subject).__name__, subject.id)
         self._audit.append(
-            AuditEntry(
-                actor=self.acting,
-                verb=verb,
-                subject_type=name,
-                subject_id=subject_id,
-                before=plain(before),
-                after=plain(after),
-                because=plain(because),
-                at=self.at,
-            )
+            {
+                "id": new_id(),
+                "verb": verb,
+                "subject_type": name,
+                "subject_id": subject_id,
+                "before": plain(before),
+                "after": plain(after),
+                "because": plain(because),
+            }
         )
 
     def emit(self, event: Event) -> None:
@@ -140,29 +168,42 @@ class Unit:
         return row
 
     async def write(self) -> None:
-        """Write what was collected."""
+        """Write what was collected, and see that who does it may still do so. Raises Fenced."""
+        self._publish()
+        held, under = lease.get(), once_under.get()
+        if not (self._audit or self.jobs or held or under):
+            return
+        asked = [{name: getattr(job, name) for name in _ASKED} for job in self.jobs]
+        (found,) = await sql.rows(
+            _WRITE,
+            self.acting,
+            self.at,
+            orjson.dumps(self._audit, default=plain).decode(),
+            orjson.dumps(asked, default=plain).decode(),
+            held and held.job_id,
+            held and held.token,
+            under,
+        )
+        if held and not found["held"]:
+            raise Fenced(f"job {held.job_id} is no longer held with token {held.token}")
+        if under and not found["marked"]:
+            raise Fenced(f"the request under idempotency key {under} was given up and runs elsewhere")
+
+    def _publish(self) -> None:
         published = [event for event in self._events if type(event) in TOPIC]
-        if published:
-            occurred = self.at.isoformat()
-            self.job(
-                PUBLISH,
-                payload={
-                    "events": [
-                        {
-                            "id": str(new_id()),
-                            "topic": TOPIC[type(event)],
-                            "name": type(event).__name__,
-                            "ids": plain(asdict(event)),
-                            "occurred_at": occurred,
-                        }
-                        for event in published
-                    ]
-                },
-            )
-        if self._audit:
-            await AuditEntry.bulk_create(self._audit)
-        if self.jobs:
-            await Job.bulk_create(self.jobs, ignore_conflicts=True)
+        if not published:
+            return
+        told = [
+            {
+                "id": str(new_id()),
+                "topic": TOPIC[type(event)],
+                "name": type(event).__name__,
+                "ids": plain(asdict(event)),
+                "occurred_at": self.at.isoformat(),
+            }
+            for event in published
+        ]
+        self.job(PUBLISH, payload={"events": told})
 
 
 @asynccontextmanager
@@ -176,12 +217,10 @@ async def unit(*, acting: str, at: datetime) -> AsyncIterator[Unit]:
     outer, inner = _within.get(), list[Job]()
     entered = _within.set(inner)
     try:
-        async with transaction() as connection:
+        async with transaction():
             work = Unit(acting=acting, at=at)
             yield work
             await work.write()
-            await _check_lease(connection)
-            await _mark_key(connection)
     finally:
         _within.reset(entered)
     jobs = [*inner, *work.jobs]
@@ -191,25 +230,10 @@ async def unit(*, acting: str, at: datetime) -> AsyncIterator[Unit]:
     asked = written.get()
     if asked is not None:
         asked.extend(jobs)
-    if jobs:
-        await _bell.ring([(job.id, 0) for job in jobs])
+    await wake(job.id for job in jobs)
 
 
-async def _mark_key(connection: AsyncpgDBClient) -> None:
-    row_id = once_under.get()
-    if row_id is None:
-        return
-    rows, _ = await connection.execute_query("UPDATE idempotency_key SET committed_at = now() WHERE id = $1", [row_id])
-    if not rows:
-        raise Fenced(f"the request under idempotency key {row_id} was given up and runs elsewhere")
-
-
-async def _check_lease(connection: AsyncpgDBClient) -> None:
-    held = lease.get()
-    if held is None:
-        return
-    rows, _ = await connection.execute_query(
-        "SELECT 1 FROM job WHERE id = $1 AND token = $2 AND state = 'LEASED' FOR SHARE", [held.job_id, held.token]
-    )
-    if not rows:
-        raise Fenced(f"job {held.job_id} is no longer held with token {held.token}")
+async def wake(job_ids: Iterable[UUID]) -> None:
+    """Have somebody look soon at jobs that were just committed."""
+    if wakes := [(job_id, 0) for job_id in job_ids]:
+        await _bell.ring(wakes)

@@ -10,6 +10,7 @@ from typing import Any
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
+from tortoise.expressions import Q
 from tortoise.queryset import QuerySet
 
 from models.actions import notifications
@@ -21,6 +22,7 @@ from models.rules.refusals import Code, Refusal
 from models.rules.states import Owner, WaitingState
 from models.rules.timetable import Session, Timetable, timetable
 from models.rules.waiting import HOLDS_A_PLACE, IN_LINE, InLine, kept_from, offer_ends
+from models.tables import sql
 from models.tables.booking import Booking, WaitingPlace
 from models.tables.course import ClassSession, Course
 from models.tables.user import User
@@ -80,9 +82,21 @@ async def check_place(course: Course, user_id: UUID, at: datetime) -> None:
 
     Free places are kept for those they were offered to, and for who waits before this person.
     """
-    await _check_not_booked(course.id, user_id)
-    free = course.capacity - await _booked(course.id)
-    if free > 0:
+    (seen,) = await sql.rows(
+        """
+        SELECT count(*) AS booked, coalesce(bool_or(user_id = $2), false) AS has_one,
+          EXISTS (SELECT FROM waiting_place WHERE course_id = $1 AND state = ANY($4)) AS some_wait
+        FROM booking WHERE course_id = $1 AND status = ANY($3)
+        """,
+        course.id,
+        user_id,
+        list(HOLDS_A_PLACE),
+        list(IN_LINE),
+    )
+    if seen["has_one"]:
+        raise Refusal(Code.ALREADY_BOOKED, field=("courseId",))
+    free = course.capacity - seen["booked"]
+    if free > 0 and seen["some_wait"]:
         line = await WaitingPlace.filter(course_id=course.id, state__in=IN_LINE).order_by("id")
         free -= kept_from([InLine(each.user_id, each.state, each.offered_until) for each in line], user_id, at)
     if free <= 0:
@@ -94,10 +108,13 @@ async def take_offer(work: Unit, booking: Booking) -> None:
 
     Offers that have ended lapse with it: the place taken may be that of one of them.
     """
-    line = WaitingPlace.filter(course_id=booking.course_id).order_by("id")
-    mine = await line.filter(user_id=booking.user_id, state__in=IN_LINE)
+    ended = Q(state=WaitingState.OFFERED, offered_until__lte=work.at)
+    line = WaitingPlace.filter(Q(user_id=booking.user_id, state__in=IN_LINE) | ended, course_id=booking.course_id)
+    closed = await line.order_by("id")
+    mine = [place for place in closed if place.user_id == booking.user_id]
     await _close(work, "take_offer", mine, WaitingState.TAKEN, because=(f"booking {booking.id}",))
-    await _lapse(work, booking.course_id)
+    others = [place for place in closed if place.user_id != booking.user_id]
+    await _close(work, "lapse_offer", others, WaitingState.LAPSED)
 
 
 async def offer_places(work: Unit, course_id: UUID) -> None:

@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 from tortoise import Tortoise
+from tortoise.backends.base.config_generator import expand_db_url
 
 MODULES = [
     f"models.tables.{name}"
@@ -32,6 +33,9 @@ MODULES = [
 ]
 
 
+CONNECTIONS = 10  # of one process, unless DATABASE_URL says `maxsize`
+
+
 def tortoise_config(database_url: str) -> dict[str, Any]:
     """DATABASE_URL (postgres://...) -> the configuration `Tortoise.init` takes."""
     url = database_url.replace("postgres://", "asyncpg://", 1).replace("postgresql://", "asyncpg://", 1)
@@ -45,10 +49,19 @@ def tortoise_config(database_url: str) -> dict[str, Any]:
     }
 
 
+async def _nothing(_: Any) -> None:
+    """What a connection needs before it is given to somebody else."""
+
+
 @asynccontextmanager
 async def opened(database_url: str) -> AsyncIterator[None]:
     """The tables, open in every task of this process: requests run in tasks that know nothing of who opened them."""
-    await Tortoise.init(config=tortoise_config(database_url), _enable_global_fallback=True)
+    config = tortoise_config(database_url)
+    connection = config["connections"]["default"] = expand_db_url(config["connections"]["default"])
+    # sessions are never changed, so there is nothing to put back: asyncpg would ask for it after every statement
+    connection["credentials"]["reset"] = _nothing
+    connection["credentials"].setdefault("maxsize", CONNECTIONS)
+    await Tortoise.init(config=config, _enable_global_fallback=True)
     try:
         yield
     finally:

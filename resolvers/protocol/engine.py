@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections import Counter
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Hashable
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass
 from inspect import isawaitable
@@ -14,12 +14,19 @@ import orjson
 from asyncpg import QueryCanceledError
 from graphql import (
     ExecutionResult,
+    Executor,
     FieldNode,
+    FragmentDefinitionNode,
     GraphQLError,
     GraphQLSchema,
+    Node,
+    VariableNode,
+    Visitor,
+    create_source_event_stream,
     execute,
+    execute_subscription_event,
     located_error,
-    subscribe,
+    visit,
 )
 from prometheus_client import Histogram
 from strawberry.execution import optimized_is_awaitable
@@ -123,26 +130,45 @@ class Engine:
             self._streams += Counter()  # forgets who has none
 
     async def _events(self, prepared: Prepared, asked: Asked, context: Context) -> AsyncGenerator[Answer, None]:
-        results = subscribe(
+        executor = Executor.build(
             self.schema,
             prepared.document,
-            variable_values=asked.variables,
+            raw_variable_values=asked.variables,
             operation_name=asked.operation_name,
             context_value=context,
         )
-        if isawaitable(results):
-            results = await results
-        if isinstance(results, ExecutionResult):
-            yield self._refused(results.errors or [], prepared, context)
+        events: Any = executor if isinstance(executor, list) else create_source_event_stream(executor)
+        if isawaitable(events):
+            events = await events
+        if isinstance(executor, list) or isinstance(events, ExecutionResult):
+            yield self._refused(executor if isinstance(executor, list) else events.errors, prepared, context)
             return
-        async with aclosing(results):  # type: ignore[type-var]  # graphql-core maps the resolver's own generator
+        alike = _alike(prepared, asked)
+        async with aclosing(events):
             try:
-                async for result in results:
-                    yield self._told(result, prepared, context)
+                async for event in events:
+                    yield await self._shared(executor, event, alike, prepared, context)
             except Exception as fault:  # the source of events failed, or ended its subscriber on purpose
                 root = prepared.chosen(asked.operation_name).selection_set.selections[0]
                 key = (root.alias or root.name).value if isinstance(root, FieldNode) else "subscription"
                 yield self._refused([located_error(fault, None, [key])], prepared, context)
+
+    async def _shared(
+        self, executor: Executor[Any], event: Any, alike: Hashable, prepared: Prepared, context: Context
+    ) -> Answer:
+        """The answer to one event, made once for all who ask the same with the same rights; a wrong one by oneself.
+
+        What comes after an answer was never read before it, so nobody sees an object go back in time.
+        """
+
+        async def make() -> ExecutionResult | bytes:
+            result = execute_subscription_event(executor.build_per_event_executor(event))
+            result = await result if isawaitable(result) else result
+            return result if result.errors else orjson.dumps({"data": result.data})
+
+        what = (event.cursor, event.kind, alike, context.viewer)
+        told, context.read_at = await context.deployment.shared.of(what, make, context.read_at)
+        return Answer(told) if isinstance(told, bytes) else self._told(told, prepared, context)
 
     @asynccontextmanager
     async def _in_time(self, kind: str) -> AsyncIterator[None]:
@@ -167,3 +193,30 @@ class Engine:
     def _refused(self, wrongs: list[GraphQLError], prepared: Prepared, context: Context) -> Answer:
         errors = [tell(error, context.request_id, document=prepared.digest) for error in wrongs]
         return Answer(orjson.dumps({"errors": errors}), status_of(errors), errors, whole=False, undone=True)
+
+
+class _Variables(Visitor):
+    """Collects the names of the variables it comes by."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.names: set[str] = set()
+
+    def enter_variable(self, node: VariableNode, *_: Any) -> None:
+        """One more."""
+        self.names.add(node.name.value)
+
+
+def _alike(prepared: Prepared, asked: Asked) -> Hashable:
+    """What two subscriptions have in common that answer an event alike, whatever they watch and wherever they began."""
+    used = _Variables()
+    roots = prepared.chosen(asked.operation_name).selection_set.selections
+    parts: list[Node | None] = []
+    parts += [each for each in prepared.document.definitions if isinstance(each, FragmentDefinitionNode)]
+    for root in roots:
+        parts += [root.selection_set, *(root.directives or ())] if isinstance(root, FieldNode) else [root]
+    for part in parts:
+        if part is not None:
+            visit(part, used)
+    values = {name: value for name, value in (asked.variables or {}).items() if name in used.names}
+    return asked.query, asked.operation_name, orjson.dumps(values, option=orjson.OPT_SORT_KEYS)

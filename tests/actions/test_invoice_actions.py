@@ -266,6 +266,38 @@ async def test_an_invoice_that_will_never_be_paid_claims_no_class(status: Invoic
     assert await carried(await monthly.invoice()) == [["03-03"]]
 
 
+async def test_many_are_billed_off_together_as_each_alone() -> None:
+    """What is held, not over, done already or does not add up is left to be refused alone; the others do not wait."""
+    classes, adhoc, unpaid, longer, done, unsound = clinics = [await a_subscriber() for _ in range(6)]
+    for clinic in (classes, adhoc, done, unsound):
+        await tell(clinic.invoiced(100_00))
+    await tell(unpaid.invoiced(0, status=InvoiceStatus.OPEN, total=50_00), longer.invoiced(end=END + DAY))
+    await attend(*(classes.seat(number, NOW + number * DAY) for number in (1, 2, 3)))
+    rows = [await clinic.invoice() for clinic in clinics]
+    await bill_off(rows[4])
+    await Invoice.filter(id=rows[5].id).update(amount_paid=99_00, total=98_00)
+    async with happening() as seen:
+        left = await invoices.bill_off_together([row.id for row in rows], acting=BY, at=END)
+    assert left == [row.id for row in rows[2:]]
+    assert [(entry.verb, entry.subject_id, entry.after) for entry in seen.audit if "bill_off" in entry.verb] == [
+        ("bill_off_invoice", rows[0].id, {"version": 2, "amount": 100_00}),
+        ("bill_off_invoice", rows[1].id, {"version": 1, "amount": 100_00}),
+    ]
+    assert seen.events[-2:] == ["InvoiceBilledOff", "InvoiceBilledOff"]
+    assert sorted(seen.kinds) == [*["accounting.ship_invoice"] * 2, "live.publish", *["practice.ship_invoice"] * 2]
+    assert await carried(*rows[:2]) == [["03-03", "03-04", "03-05"], []]
+    assert [(await clinic.invoice()).billed_off_at for clinic in (classes, adhoc, unpaid, longer)] == [
+        END,
+        END,
+        None,
+        None,
+    ]
+    async with nothing_written():
+        assert await invoices.bill_off_together([row.id for row in rows[:2]], acting=BY, at=END) == [
+            row.id for row in rows[:2]
+        ]
+
+
 # -- held, and let go -------------------------------------------------------------------------------------------------
 
 

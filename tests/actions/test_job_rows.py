@@ -1,6 +1,7 @@
 """The life of a job row: whoever looks, however many at once, one worker at a time runs it, and none is forgotten."""
 
 import asyncio
+import contextvars
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -14,6 +15,7 @@ from models.actions.jobs import (
     backoff_seconds,
     outage_seconds,
 )
+from models.actions.transaction import transaction
 from models.actions.unit import Lease
 from models.rules.refusals import Code
 from models.rules.states import JobState
@@ -101,7 +103,7 @@ async def test_a_lost_lease_fences_every_later_write() -> None:
     second = await taken(job)
     assert (second.token, second.attempts) == (2, 2)
     async with nothing_written():
-        assert await jobs.heartbeat(first.lease) is False
+        await jobs.heartbeat([first.lease])
         assert await jobs.finish(first.lease) == []
         await jobs.put_back(first.lease, error="late", code="LATE", after_seconds=0)
         await jobs.bury(first.lease, error="late", code="LATE")
@@ -112,13 +114,56 @@ async def test_a_lost_lease_fences_every_later_write() -> None:
     assert await row(job) == (JobState.DONE, 2, 2)
 
 
-async def test_a_heartbeat_keeps_the_lease() -> None:
-    job = await a_job()
-    held = await taken(job)
-    await shift(job, "lease_until", 1)
-    assert await jobs.heartbeat(held.lease) is True
-    assert 29 < await seconds_until(job, "lease_until") <= 30
-    assert await jobs.claim(job.id) is None
+async def test_a_heartbeat_keeps_every_lease_but_a_lost_one() -> None:
+    kept, also, lost = [await a_job() for _ in range(3)]
+    leases = [(await taken(job)).lease for job in (kept, also, lost)]
+    for job in (kept, also, lost):
+        await shift(job, "lease_until", 1)
+    await jobs.heartbeat([*leases[:2], Lease(lost.id, 0)])
+    for job in (kept, also):
+        assert 29 < await seconds_until(job, "lease_until") <= 30
+        assert await jobs.claim(job.id) is None
+    assert await seconds_until(lost, "lease_until") <= 1
+
+
+async def test_many_are_taken_and_finished_at_once_as_one_by_one() -> None:
+    """Of a subject the first only; what is not due, held or over is left; who finished rings for each next."""
+    first, second = [await a_job(subject="membership:1") for _ in range(2)]
+    alone, held, over, tick = [await a_job() for _ in range(4)]
+    later = await a_job()
+    await shift(later, "run_at", 60)
+    await taken(held)
+    await jobs.finish((await taken(over)).lease)
+    asked = [tick.id, over.id, new_id(), later.id, held.id, alone.id, second.id, first.id]
+    claims = await asyncio.gather(*(jobs.claim_all(asked) for _ in range(5)))
+    [got] = [each for each in claims if each]
+    assert [each.id for each in got] == [first.id, alone.id, tick.id], "in the order they were written"
+    ended = [(each.lease, 60.0 if each.id == tick.id else None) for each in got]
+    lost = (Lease(held.id, 0), None)
+    assert await jobs.finish_all([*ended, lost]) == [(second.id, 0)]
+    assert [await row(job) for job in (first, alone, tick, held)] == [
+        (JobState.DONE, 1, 1),
+        (JobState.DONE, 1, 1),
+        (JobState.READY, 0, 1),
+        (JobState.LEASED, 1, 1),
+    ]
+    assert await seconds_until(tick, "run_at") > 59
+
+
+async def test_a_row_somebody_writes_just_now_is_passed_over_and_found_later() -> None:
+    """Neither a claim nor a heartbeat waits for one row while it has others."""
+    locked, free, beaten = [await a_job() for _ in range(3)]
+    lease = (await taken(beaten)).lease
+    await shift(beaten, "lease_until", 1)
+    async with transaction():
+        await Job.filter(id__in=[locked.id, beaten.id]).select_for_update()
+        others = contextvars.Context()
+        claim = asyncio.get_running_loop().create_task(jobs.claim_all([locked.id, free.id]), context=others)
+        assert [each.id for each in await asyncio.wait_for(claim, 5)] == [free.id]
+        beat = asyncio.get_running_loop().create_task(jobs.heartbeat([lease]), context=others)
+        await asyncio.wait_for(beat, 5)
+    assert await seconds_until(beaten, "lease_until") <= 1
+    assert await jobs.sweep() == [(locked.id, 1)]
 
 
 async def test_a_long_job_shows_its_progress_and_its_answer() -> None:

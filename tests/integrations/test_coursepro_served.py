@@ -88,7 +88,7 @@ async def site(database_url: str, secret_key: str) -> AsyncIterator[Site]:
     registry = Registry(vault, "http://127.0.0.1:9", clock=clock)
 
     async def store(provider: Provider, events: Any) -> int:
-        return await inbound.receive(provider, events, at=NOW)
+        return await inbound.receive(provider, events)
 
     app = Starlette(routes=routes(registry, store, clock, COURSE_CALLS))
     async with opened(f"{database_url}?minsize=1&maxsize=8"):

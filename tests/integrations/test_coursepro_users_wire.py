@@ -99,7 +99,7 @@ async def running(
     registry, bus = Registry(vault, "http://127.0.0.1:9", clock=clock), RedisBus(redis_url)
 
     async def store(provider: Provider, events: Any) -> int:
-        return await inbound.receive(provider, events, at=NOW)
+        return await inbound.receive(provider, events)
 
     app = Starlette(routes=routes(registry, store, clock, COURSE_CALLS))
     config = uvicorn.Config(app, host="127.0.0.1", port=port, lifespan="off", log_level="warning", access_log=False)

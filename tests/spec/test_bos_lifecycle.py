@@ -141,7 +141,7 @@ class Clinic:
             body = json.dumps(event)
             header = stripe.WebhookSignature.generate_signature_header(body, SECRET, int(time.time()))
             reduced = self.webhooks.verify(body.encode(), {"Stripe-Signature": header})
-            await inbound.receive(Provider.STRIPE, reduced, at=self.now)
+            await inbound.receive(Provider.STRIPE, reduced)
             await self.work()
         await self.work()
 

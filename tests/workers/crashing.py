@@ -59,7 +59,7 @@ def after(owner: Any, name: str, point: str, only: Any = lambda _: True) -> None
 
 def put_in() -> None:
     """Put the exits into this process."""
-    after(jobs, "claim", CLAIMED, lambda held: held is not None and held.kind == KIND)
+    after(jobs, "claim_all", CLAIMED, lambda held: any(each.kind == KIND for each in held))
     after(payments, "begin_collection", WRITTEN, lambda attempt: attempt is not None)
     after(payments, "settle", COMMITTED, bool)
     for gateway in (StripeAccount, DirectDebits):
@@ -68,7 +68,7 @@ def put_in() -> None:
 
     async def written(work: Unit) -> None:
         await write(work)
-        if work.acting == f"job:{KIND}" and any(entry.verb == "settle_payment" for entry in work._audit):
+        if work.acting == f"job:{KIND}" and any(entry["verb"] == "settle_payment" for entry in work._audit):
             crash(UNCOMMITTED)
 
     setattr(Unit, "write", written)  # noqa: B010  # a method assigned by name is no type error

@@ -100,7 +100,7 @@ class Line:
 
     async def applies(self, event: ReceivedEvent) -> None:
         """Store an event and run its job."""
-        await inbound.receive(Provider.COURSEPRO, [event], at=NOW)
+        await inbound.receive(Provider.COURSEPRO, [event])
         job = await Job.get(key=f"inbox.apply:COURSEPRO:{event.event_id}")
         await self.runner.run(job.id)
 

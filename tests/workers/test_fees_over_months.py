@@ -112,7 +112,7 @@ class Months:
         body = json.dumps({"events": fresh}).encode()
         secret = self.sandbox.credentials["gocardless"]["webhook_secret"].encode()
         signed = {"webhook-signature": hmac.new(secret, body, hashlib.sha256).hexdigest()}
-        await inbound.receive(Provider.GOCARDLESS, self.source.verify(body, signed), at=self.clock.at)
+        await inbound.receive(Provider.GOCARDLESS, self.source.verify(body, signed))
 
     async def drain(self) -> None:
         while ready := await Job.filter(state=JobState.READY).order_by("id"):

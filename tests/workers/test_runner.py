@@ -402,7 +402,7 @@ async def test_a_worker_that_was_frozen_past_its_lease_writes_nothing(outside: O
 
 async def _received() -> tuple[InboxEvent, Job]:
     event = ReceivedEvent(a_name("evt"), "invoice.paid", a_name("in"), {"id": "evt"})
-    assert await inbound.receive(Provider.STRIPE, [event], at=NOW) == 1
+    assert await inbound.receive(Provider.STRIPE, [event]) == 1
     return (
         await InboxEvent.get(event_id=event.event_id),
         await Job.get(key=f"inbox.apply:STRIPE:{event.event_id}"),
@@ -438,7 +438,7 @@ async def test_events_about_one_object_are_applied_one_after_the_other(outside: 
     name = a_name("in")
     events = [ReceivedEvent(a_name("evt"), f"invoice.{word}", name, {}) for word in ("created", "paid")]
     other = ReceivedEvent(a_name("evt"), "ping", None, {})
-    await inbound.receive(Provider.STRIPE, [*events, other], at=NOW)
+    await inbound.receive(Provider.STRIPE, [*events, other])
     first, second, third = [await Job.get(key=f"inbox.apply:STRIPE:{event.event_id}") for event in (*events, other)]
     held = await jobs.claim(first.id)
     assert held is not None
@@ -450,9 +450,9 @@ async def test_events_about_one_object_are_applied_one_after_the_other(outside: 
 async def test_an_event_is_stored_once_with_one_job(outside: Outside) -> None:
     event, job = await _received()
     again = ReceivedEvent(event.event_id, "invoice.paid", event.object_id, {"id": "evt"})
-    assert await inbound.receive(Provider.STRIPE, [again, again], at=NOW) == 0
+    assert await inbound.receive(Provider.STRIPE, [again, again]) == 0
     delivered = ReceivedEvent(a_name("evt"), "invoice.paid", a_name("in"), {})
-    await asyncio.gather(*(inbound.receive(Provider.STRIPE, [delivered], at=NOW) for _ in range(6)))
+    await asyncio.gather(*(inbound.receive(Provider.STRIPE, [delivered]) for _ in range(6)))
     assert await InboxEvent.filter(event_id=delivered.event_id).count() == 1
     assert await Job.filter(key=f"inbox.apply:STRIPE:{delivered.event_id}").count() == 1
     assert await InboxEvent.filter(event_id=event.event_id).count() == 1

@@ -62,7 +62,7 @@ async def _read_on(work: Work, provider: Provider, log_of: EventLog, place: dict
     held, pages = work.job, 0
     async with aclosing(cast("Any", log_of.missed(datetime.fromisoformat(place["since"]), place["after"]))) as missed:
         async for page in missed:
-            new = await inbound.receive(provider, page.events, at=work.now)
+            new = await inbound.receive(provider, page.events)
             if new:
                 log.warning("events that never came", provider=provider.value, new=new)
             pages += 1

@@ -8,18 +8,26 @@ from models.actions import invoices, shipments
 from models.ports import MOST_TOGETHER, AccountingSystem, OutgoingCredit, OutgoingInvoice, OutgoingVoid, Refused
 from models.rules.refusals import Refusal
 from models.rules.states import Provider
-from workers.work import Work
+from workers.work import Unfinished, Work
 
+DUE_A_TURN, TOGETHER = 500, 100
 log = structlog.get_logger("dueflow.invoices")
 
 
 async def bill_off_due(work: Work) -> None:
-    """Bill off each invoice whose period is over; one that is refused does not stop the others."""
-    for invoice_id in await invoices.due_to_bill_off(work.now):
-        try:
-            await invoices.bill_off(invoice_id, acting=work.acting, at=work.now)
-        except Refusal as refusal:
-            log.info("invoice not billed off", invoice=str(invoice_id), code=refusal.code.value)
+    """Bill off each invoice whose period is over, many a transaction; one that is refused does not stop the others."""
+    due = await invoices.due_to_bill_off(work.now, DUE_A_TURN)
+    refused = 0
+    for start in range(0, len(due), TOGETHER):
+        left = await invoices.bill_off_together(due[start : start + TOGETHER], acting=work.acting, at=work.now)
+        refused += len(left)
+        for invoice_id in left:
+            try:
+                await invoices.bill_off(invoice_id, acting=work.acting, at=work.now)
+            except Refusal as refusal:
+                log.info("invoice not billed off", invoice=str(invoice_id), code=refusal.code.value)
+    if refused < len(due) == DUE_A_TURN:
+        raise Unfinished
 
 
 async def respread(work: Work) -> None:

@@ -1,0 +1,104 @@
+"""How often each hot path goes to PostgreSQL: what it waits for. A number that grows is a decision."""
+
+from collections.abc import AsyncIterator, Awaitable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+from tortoise.connection import get_connections
+
+from models.actions import bookings, inbound, jobs, memberships, payments
+from models.actions.unit import Lease, lease
+from models.ports import ReceivedEvent
+from models.rules.booking import Method
+from models.rules.facts import PaymentSucceeded
+from models.rules.lifecycle import Cause
+from models.rules.states import Provider
+from models.tables.config import opened
+from models.tables.job import Job
+from tests.build import BY, NOW, a_course, a_fee, a_member_with_card, a_membership, a_name, a_package
+
+
+@pytest.fixture(scope="module")
+async def _one_connection(database_url: str) -> AsyncIterator[None]:
+    async with opened(f"{database_url}?minsize=1&maxsize=1"):
+        yield
+
+
+pytestmark = pytest.mark.usefixtures("_one_connection")
+
+
+@contextmanager
+def trips() -> Iterator[list[str]]:
+    """What is sent to PostgreSQL inside the block, in its order; a statement for many rows is sent once."""
+    client: Any = get_connections().get("default")
+    connection, sent = client._pool._holders[0]._con, list[str]()
+
+    def keep(record: Any) -> None:
+        sent.append(" ".join(record.query.split()))
+
+    connection.add_query_logger(keep)
+    yield sent
+    connection.remove_query_logger(keep)
+
+
+async def how_many(action: Awaitable[Any]) -> int:
+    """The trips of an action, BEGIN and COMMIT among them where it is a transaction."""
+    with trips() as sent:
+        await action
+    assert sent.count("BEGIN;") == sent.count("COMMIT;") == (len(sent) > 1)
+    return len(sent)
+
+
+@pytest.mark.parametrize(("method", "count"), [(Method.PAYMENT, 17), (Method.PACKAGE, 17)])
+async def test_booking_a_course(method: Method, count: int) -> None:
+    """However many classes it has."""
+    user = await a_member_with_card()
+    await a_package(user, 30)
+    for classes in (1, 12):
+        course = await a_course(future=classes)
+        booking = bookings.book_course(user_id=user.id, course_id=course.id, method=method, acting=BY, at=NOW)
+        assert await how_many(booking) == count
+
+
+async def test_cancelling_a_membership() -> None:
+    membership = await a_membership()
+    assert await how_many(memberships.by_staff(membership.id, Cause.CANCELLED_BY_STAFF, acting=BY, at=NOW)) == 11
+
+
+@pytest.mark.parametrize("events", [1, 50])
+async def test_a_webhook_however_many_events_it_brings(events: int) -> None:
+    """One statement is its own transaction."""
+    told = [ReceivedEvent(a_name("evt"), "invoice.paid", a_name("in"), {"id": "evt"}) for _ in range(events)]
+    assert await how_many(inbound.receive(Provider.STRIPE, told)) == 1
+    assert await how_many(inbound.receive(Provider.STRIPE, told)) == 1, "and where all of it is known"
+
+
+async def test_what_a_webhook_told_is_applied() -> None:
+    fee = await a_fee(await a_membership())
+    fact = PaymentSucceeded(payment_reference=str(fee.id), provider="GOCARDLESS", external_id="PM1", occurred_at=NOW)
+    assert await how_many(inbound.apply(fact, acting=BY, at=NOW)) == 13
+
+
+@pytest.mark.parametrize("many", [1, 40])
+async def test_jobs_are_taken_kept_and_finished_however_many_by_one_statement_each(many: int) -> None:
+    rows = [
+        await Job.create(kind="test", key=a_name("key"), subject=a_name("subject"), payload={}) for _ in range(many)
+    ]
+    for warm in (jobs.claim_all([]), jobs.heartbeat([]), jobs.finish_all([])):
+        await warm  # the driver asks once what an array is
+    with trips() as sent:
+        held = await jobs.claim_all([row.id for row in rows])
+        await jobs.heartbeat([each.lease for each in held])
+        await jobs.finish_all([(each.lease, None) for each in held])
+    assert (len(held), len(sent)) == (many, 3)
+
+
+async def test_a_lease_costs_an_action_no_trip_of_its_own() -> None:
+    row = await Job.create(kind="test", key=a_name("key"), payload={})
+    [held] = await jobs.claim_all([row.id])
+    alone, beside = [await a_membership() for _ in range(2)]
+    count = await how_many(payments.collect_fee(alone.id, period_start=NOW.date(), acting=BY, at=NOW))
+    holding = lease.set(Lease(held.id, held.token))
+    assert await how_many(payments.collect_fee(beside.id, period_start=NOW.date(), acting=BY, at=NOW)) == count
+    lease.reset(holding)
