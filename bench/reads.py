@@ -1,0 +1,258 @@
+"""Reads: the three shapes and the smallest query, against the limit and against peers on the same rows."""
+
+import http.client
+import random
+import re
+from base64 import urlsafe_b64decode
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any, NamedTuple
+from uuid import UUID
+
+import orjson
+
+from bench import data, node
+from bench.figures import Measured, Section, at_least, at_most, exponent, ratios, spread
+from bench.load import Told, post
+from bench.rounds import interleaved
+from bench.servers import PROFILES, House, Program
+from bench.shapes import SHAPES, TINY, Shape
+from resolvers.reads.ids import encode
+
+OURS, LIMIT = "Dueflow", "the limit"
+DIFFERENT = 200
+COMPARED = 8
+_GLOBAL = re.compile(r'"id":"([A-Za-z0-9_-]{40,})"')
+
+
+@dataclass(frozen=True, slots=True)
+class Contestant:
+    """Who is asked: where, with which requests of each shape, and how its answers are made comparable."""
+
+    program: Program
+    requests: Mapping[str, Sequence[bytes]]
+    plain: Callable[[Shape, bytes], Any]
+
+    def round(self, house: House, shape: Shape, seconds: float) -> "Round":
+        """One round: what the load found, and the seconds of processor the server and PostgreSQL took for it."""
+        server, postgres = self.program.cpu, house.postgres_cpu
+        told = house.load.run(self.program.port, self.requests[shape.letter], seconds)
+        return Round(told, self.program.cpu - server, house.postgres_cpu - postgres)
+
+
+class Round(NamedTuple):
+    """What one round found."""
+
+    told: Told
+    server: float
+    postgres: float
+
+    @property
+    def microseconds(self) -> tuple[float, float]:
+        """Of processor a request: the server's and PostgreSQL's."""
+        return 1e6 * self.server / self.told.count, 1e6 * self.postgres / self.told.count
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What is asked about: people by number, and places in the lists with our cursors of them."""
+
+    people: list[UUID]
+    memberships: list[tuple[UUID, str]]
+    invoices: list[tuple[UUID, str]]
+
+    def variables(self, shape: Shape, *, raw: bool) -> list[dict[str, str] | None]:
+        """The variables of a shape's requests, with bare uuids or as our API gives ids and cursors out."""
+        if shape.variable is None:
+            return [None]
+        if shape.variable == "id":
+            return [{"id": str(each) if raw else encode("User", each)} for each in self.people]
+        places = self.memberships if shape.letter == "b" else self.invoices
+        return [{"after": str(key) if raw else cursor} for key, cursor in places]
+
+
+def ask(port: int, request: bytes) -> bytes:
+    """One request over a connection of its own -> the body. Raises RuntimeError for any status but 200."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
+    head, _, body = request.partition(b"\r\n\r\n")
+    lines = head.decode().split("\r\n")
+    headers = dict(line.split(": ", 1) for line in lines[1:])
+    connection.request("POST", lines[0].split()[1], body, headers)
+    answer = connection.getresponse()
+    told = answer.read()
+    connection.close()
+    if answer.status != http.client.OK:
+        raise RuntimeError(f"{answer.status}: {told[:2000].decode(errors='replace')}")
+    return told
+
+
+def asked_about(port: int, token: str, scale: int) -> Asked:
+    """Chosen at random, the same in each run; cursors are what our own API gives out, walking along the lists."""
+    chance = random.Random(20)  # noqa: S311  # the same in each run
+    users = data.PEOPLE * scale // 100
+
+    def places(field: str, kind: int, number: int) -> list[tuple[UUID, str]]:
+        document = f"query ($after: String) {{ {field}(first: 100, after: $after) {{ pageInfo {{ endCursor }} }} }}"
+        found: list[tuple[UUID, str]] = []
+        after = None
+        for page in range(1, min(number // 100, DIFFERENT)):
+            body = orjson.dumps({"query": document, "variables": {"after": after}})
+            told = orjson.loads(ask(port, post("/graphql", body, authorization=f"Bearer {token}")))
+            after = told["data"][field]["pageInfo"]["endCursor"]
+            found.append((data.uuid_of(kind, page * 100), after))
+        return chance.sample(found, len(found))
+
+    return Asked(
+        [data.uuid_of(data.USER, chance.randint(1, users)) for _ in range(DIFFERENT)],
+        places("memberships", data.MEMBERSHIP, users * data.MEMBERSHIPS_EACH),
+        places("invoices", data.INVOICE, users * data.INVOICES_EACH),
+    )
+
+
+def requests(asked: Asked, *, token: str = "", documents: Mapping[str, str] | None = None) -> dict[str, list[bytes]]:
+    """The requests of each shape: ours with a key, others' with bare uuids, and their documents where theirs differ."""
+    extra = {"authorization": f"Bearer {token}"} if token else {}
+    made = {}
+    for shape in SHAPES:
+        document = (documents or {}).get(shape.letter, shape.document)
+        bodies = [
+            {"query": document} | ({"variables": variables} if variables else {})
+            for variables in asked.variables(shape, raw=not token)
+        ]
+        made[shape.letter] = [post("/graphql", orjson.dumps(body), **extra) for body in bodies]
+    return made
+
+
+def with_bare_ids(_shape: Shape, body: bytes) -> Any:
+    """Our answer with uuids in place of our ids, as peers give them."""
+
+    def bare(found: re.Match[str]) -> str:
+        given = found[1]
+        plain = urlsafe_b64decode(given + "=" * (-len(given) % 4)).decode()
+        return f'"id":"{plain.partition(":")[2]}"'
+
+    return orjson.loads(_GLOBAL.sub(bare, body.decode()))
+
+
+def as_it_is(_shape: Shape, body: bytes) -> Any:
+    """An answer of the same shape."""
+    return orjson.loads(body)
+
+
+@contextmanager
+def contestants(house: House, *, with_node: bool) -> Iterator[dict[str, Contestant]]:
+    """All that can run here, started, by name; ours and the limit first."""
+    database = house.seeded(house.scale)
+    environment = {"DATABASE_URL": house.pair.named(database)}
+    token = house.token(database)
+    with ExitStack() as running:
+        ours = running.enter_context(house.api(database))
+        asked = asked_about(ours.port, token, house.scale)
+        bare = requests(asked)
+        limit = running.enter_context(house.asgi("bench.limit:app", environment))
+        found = {
+            LIMIT: Contestant(limit, bare, with_bare_ids),
+            OURS: Contestant(ours, requests(asked, token=token), with_bare_ids),
+        }
+        loaders = running.enter_context(house.asgi("bench.peers.loaders:app", environment))
+        found["Strawberry with DataLoaders"] = Contestant(loaders, bare, as_it_is)
+        if with_node:
+            for peer in node.PEERS:
+                program = running.enter_context(node.served(house, peer, environment))
+                own = requests(asked, documents=peer.documents)
+                found[peer.name] = Contestant(program, own, peer.plain)
+        yield found
+
+
+def compared(found: Mapping[str, Contestant]) -> None:
+    """All give equal answers to equal questions, ours and the limit's to the byte. Raises AssertionError."""
+    for shape in SHAPES:
+        for number in range(min(COMPARED, len(found[OURS].requests[shape.letter]))):
+            bodies = {name: ask(each.program.port, each.requests[shape.letter][number]) for name, each in found.items()}
+            if bodies[OURS] != bodies[LIMIT]:
+                raise AssertionError(f"{shape.letter}: ours {bodies[OURS]!r}\nthe limit {bodies[LIMIT]!r}")
+            wanted = found[OURS].plain(shape, bodies[OURS])
+            for name, body in bodies.items():
+                if found[name].plain(shape, body) != wanted:
+                    raise AssertionError(f"{shape.letter}: {name} answers {body[:3000]!r}\nnot {bodies[OURS][:3000]!r}")
+
+
+def run(house: House, *, with_node: bool = False) -> Section:
+    """Measure all shapes of all contestants, then ours on smaller tables."""
+    section = Section("Reads", WORDS)
+    with contestants(house, with_node=with_node) as found:
+        compared(found)
+        section.notes.append(f"{COMPARED} answers of each shape were compared first: ours and the limit's to the byte.")
+        for shape in SHAPES:
+            house.say(f"reads: {shape.words}")
+            _shape(house, section, shape, found)
+        _profiled(house, section, found)
+    _grown(house, section)
+    return section
+
+
+def _shape(house: House, section: Section, shape: Shape, found: Mapping[str, Contestant]) -> None:
+    for each in found.values():
+        each.round(house, shape, house.seconds / 4)
+    turns = {name: partial(each.round, house, shape, house.seconds) for name, each in found.items()}
+    told = interleaved(turns, house.rounds)
+    rates = {name: [each.told.rate for each in rounds] for name, rounds in told.items()}
+    what = f"{shape.letter}: {shape.words}"
+    section.lines.append(Measured(what, LIMIT, ratios(rates[OURS], rates[LIMIT]), at_least(shape.of_limit)))
+    for name in found:
+        if name not in (OURS, LIMIT):
+            target = at_least(node.AHEAD[name]) if name in node.AHEAD and shape.document != TINY else None
+            section.lines.append(Measured(what, name, ratios(rates[OURS], rates[name]), target))
+    busiest = max(each.told.busy for rounds in told.values() for each in rounds)
+    (server, postgres), (bare, bare_postgres) = (
+        [spread(values).median for values in zip(*(each.microseconds for each in told[name]), strict=True)]
+        for name in (OURS, LIMIT)
+    )
+    section.notes.append(
+        f"{shape.letter}: processor a request: our server {server:.0f} µs and PostgreSQL {postgres:.0f} µs, the limit's"
+        f" {bare:.0f} µs and {bare_postgres:.0f} µs; who asks was busy for {busiest:.0%} of the time at most."
+    )
+
+
+def _profiled(house: House, section: Section, found: Mapping[str, Contestant]) -> None:
+    """Where the time goes in each shape that missed its part of the limit."""
+    missed = {line.what[0] for line in section.missed if line.beside == LIMIT}
+    if not missed:
+        return
+    file = PROFILES / "reads.txt"
+    with house.api(house.seeded(house.scale), profile=file) as profiled:
+        ours = replace(found[OURS], program=profiled)
+        ours.round(house, SHAPES[-1], house.seconds / 4)
+        profiled.watch()
+        for shape in (shape for shape in SHAPES if shape.letter in missed):
+            ours.round(house, shape, house.seconds)
+    section.profiles.append(file)
+
+
+def _grown(house: House, section: Section) -> None:
+    times: dict[str, list[float]] = {}
+    sizes = house.sizes
+    with ExitStack() as running:
+        asked = {}
+        for size in sizes:
+            database = house.seeded(size)
+            ours = running.enter_context(house.api(database))
+            token = house.token(database)
+            asked[size] = Contestant(ours, requests(asked_about(ours.port, token, size), token=token), with_bare_ids)
+        for shape in (shape for shape in SHAPES if shape.sql):
+            house.say(f"reads: growth of {shape.words}")
+            turns = {str(size): partial(each.round, house, shape, house.seconds / 2) for size, each in asked.items()}
+            told = interleaved(turns, 3)
+            times[shape.letter] = [spread([1 / each.told.rate for each in told[str(size)]]).median for size in sizes]
+    for letter, costs in times.items():
+        words = f"{letter}: exponent of time by size of the tables"
+        section.lines.append(Measured(words, f"{sizes} hundredths", [exponent(sizes, costs)], at_most(0.1), ""))
+
+
+WORDS = (
+    "Requests a second, 16 connections, one server process, ratios to ours of the same round. The limit is a bare ASGI"
+    " handler that runs one prepared statement, written by hand for the shape, and sends its text; it checks no key, no"
+    " rate, no right. Ours is the deployed API: key, rights of rows, price, rate and limits on."
+)

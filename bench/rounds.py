@@ -1,0 +1,17 @@
+"""Rounds in turn: what disturbs the machine for a while disturbs everybody, and nobody is always first."""
+
+from collections.abc import Callable, Mapping
+from typing import TypeVar
+
+T = TypeVar("T")
+
+
+def interleaved(contestants: Mapping[str, Callable[[], T]], rounds: int) -> dict[str, list[T]]:
+    """Each contestant's results, a round each, in another order each round."""
+    told: dict[str, list[T]] = {name: [] for name in contestants}
+    names = list(contestants)
+    for number in range(rounds):
+        first = number % len(names)
+        for name in names[first:] + names[:first]:
+            told[name].append(contestants[name]())
+    return told
