@@ -10,12 +10,17 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
-from bench import node, reads, report
+from bench import jobs, node, reads, report, writes
 from bench.figures import Section
 from bench.servers import House, house
 from local.servers import throwaway
 
-PARTS: dict[str, Callable[[House], Section]] = {"reads": reads.run}
+PARTS: dict[str, Callable[[House], Section]] = {
+    "reads": reads.run,
+    "mutations": writes.mutations,
+    "webhooks": writes.webhooks,
+    "jobs": jobs.run,
+}
 
 
 def main() -> int:

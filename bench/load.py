@@ -48,11 +48,11 @@ def post(path: str, body: bytes, **headers: str) -> bytes:
 class _Client(asyncio.Protocol):
     """One connection."""
 
-    def __init__(self, requests: Iterator[bytes], until: float, expected: bytes) -> None:
+    def __init__(self, requests: Iterator[bytes], until: float, expected: bytes, gap: float) -> None:
         self.done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.times: list[float] = []
         self._requests, self._until, self._expected = requests, until, expected
-        self._heard = b""
+        self._heard, self._gap = b"", gap
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Ask the first."""
@@ -76,7 +76,10 @@ class _Client(asyncio.Protocol):
             self._fail(heard)
             return
         self._heard = b""
-        self._ask()
+        if self._gap:
+            asyncio.get_running_loop().call_later(self._gap, self._ask)
+        else:
+            self._ask()
 
     def connection_lost(self, _why: Exception | None) -> None:
         """Say so where more was to come."""
@@ -98,11 +101,13 @@ class _Client(asyncio.Protocol):
         self._transport.close()
 
 
-async def _all(port: int, requests: Iterator[bytes], connections: int, seconds: float, expected: bytes) -> Told:
+async def _all(
+    port: int, requests: Iterator[bytes], connections: int, seconds: float, expected: bytes, gap: float
+) -> Told:
     began, used = time.perf_counter(), time.process_time()
     loop = asyncio.get_running_loop()
     made = [
-        await loop.create_connection(lambda: _Client(requests, began + seconds, expected), "127.0.0.1", port)
+        await loop.create_connection(lambda: _Client(requests, began + seconds, expected, gap), "127.0.0.1", port)
         for _ in range(connections)
     ]
     clients = [client for _, client in made]
@@ -112,9 +117,11 @@ async def _all(port: int, requests: Iterator[bytes], connections: int, seconds: 
     return Told(len(times), wall, times, (time.process_time() - used) / wall)
 
 
-def _load(port: int, requests: Sequence[bytes], connections: int, seconds: float, expected: bytes, once: bool) -> Told:
+def _load(
+    port: int, requests: Sequence[bytes], connections: int, seconds: float, expected: bytes, once: bool, gap: float
+) -> Told:
     wanted = iter(requests) if once else cycle(requests)
-    return uvloop.run(_all(port, wanted, connections, seconds, expected))
+    return uvloop.run(_all(port, wanted, connections, seconds, expected, gap))
 
 
 class Load:
@@ -132,9 +139,11 @@ class Load:
         connections: int = CONNECTIONS,
         expected: bytes = b'{"data":{',
         once: bool = False,
+        gap: float = 0.0,
     ) -> Told:
-        """Ask for so many seconds, over and over, or `once` each. Raises Refused."""
-        return self._pool.submit(_load, port, requests, connections, seconds, expected, once).result()
+        """Ask for so many seconds, over and over or `once` each; with a `gap`, one by one. Raises Refused."""
+        connections = 1 if gap else connections
+        return self._pool.submit(_load, port, requests, connections, seconds, expected, once, gap).result()
 
     def close(self) -> None:
         """End the process."""

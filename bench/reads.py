@@ -16,7 +16,7 @@ import orjson
 from bench import data, node
 from bench.figures import Measured, Section, at_least, at_most, exponent, ratios, spread
 from bench.load import Told, post
-from bench.rounds import interleaved
+from bench.rounds import timed
 from bench.servers import PROFILES, House, Program
 from bench.shapes import SHAPES, TINY, Shape
 from resolvers.reads.ids import encode
@@ -148,7 +148,7 @@ def contestants(house: House, *, with_node: bool) -> Iterator[dict[str, Contesta
     environment = {"DATABASE_URL": house.pair.named(database)}
     token = house.token(database)
     with ExitStack() as running:
-        ours = running.enter_context(house.api(database))
+        ours = house.api_of(house.scale)
         asked = asked_about(ours.port, token, house.scale)
         bare = requests(asked)
         limit = running.enter_context(house.asgi("bench.limit:app", environment))
@@ -194,10 +194,8 @@ def run(house: House, *, with_node: bool = False) -> Section:
 
 
 def _shape(house: House, section: Section, shape: Shape, found: Mapping[str, Contestant]) -> None:
-    for each in found.values():
-        each.round(house, shape, house.seconds / 4)
-    turns = {name: partial(each.round, house, shape, house.seconds) for name, each in found.items()}
-    told = interleaved(turns, house.rounds)
+    turns = {name: partial(each.round, house, shape) for name, each in found.items()}
+    told = timed(turns, house.rounds, house.seconds)
     rates = {name: [each.told.rate for each in rounds] for name, rounds in told.items()}
     what = f"{shape.letter}: {shape.words}"
     section.lines.append(Measured(what, LIMIT, ratios(rates[OURS], rates[LIMIT]), at_least(shape.of_limit)))
@@ -252,7 +250,7 @@ def _grown(house: House, section: Section) -> None:
 
 
 WORDS = (
-    "Requests a second, 16 connections, one server process, ratios to ours of the same round. The limit is a bare ASGI"
+    "Requests a second, 16 connections, one server process, ratios of one round each. The limit is a bare ASGI"
     " handler that runs one prepared statement, written by hand for the shape, and sends its text; it checks no key, no"
     " rate, no right. Ours is the deployed API: key, rights of rows, price, rate and limits on."
 )

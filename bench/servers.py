@@ -80,12 +80,20 @@ class House:
     scale: int = 100
     secret: str = field(default_factory=lambda: Fernet.generate_key().decode())
     began: float = field(default_factory=time.monotonic)
+    kept: ExitStack = field(default_factory=ExitStack)
+    _apis: dict[int, Program] = field(default_factory=dict)
     _postgres: int = 0
     _tokens: dict[str, str] = field(default_factory=dict)
 
     def say(self, words: str) -> None:
         """Show how far it is."""
         print(f"[{time.monotonic() - self.began:4.0f} s] {words}", flush=True)
+
+    def api_of(self, scale: int) -> Program:
+        """The API on the data of that size, started once and kept running."""
+        if scale not in self._apis:
+            self._apis[scale] = self.kept.enter_context(self.api(self.seeded(scale)))
+        return self._apis[scale]
 
     def environment(self, database: str) -> dict[str, str]:
         """What each program of ours is told."""
@@ -215,21 +223,23 @@ def house(pair: Pair, folder: Path) -> Iterator[House]:
     with ExitStack() as until_the_end:
         load = Load()
         until_the_end.callback(load.close)
-        yield House(pair, load, folder)
+        made = House(pair, load, folder)
+        until_the_end.push(made.kept)
+        yield made
 
 
 def cpu_of(pid: int, *, family: bool = False) -> float:
     """The seconds of processor a process has used; with its `family`, children dead and alive too."""
-    told = _stat(pid)
-    used = sum(map(int, told[11:15] if family else told[11:13]))
-    if family:
-        for folder in Path("/proc").glob("[0-9]*"):
-            try:
-                child = _stat(int(folder.name))
-            except (FileNotFoundError, ProcessLookupError):
-                continue
-            if int(child[1]) == pid:
-                used += sum(map(int, child[11:15]))
+    if not family:
+        return sum(int(task.read_text().split()[0]) for task in Path(f"/proc/{pid}/task").glob("*/schedstat")) / 1e9
+    used = sum(map(int, _stat(pid)[11:15]))
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            child = _stat(int(folder.name))
+        except (FileNotFoundError, ProcessLookupError):
+            continue
+        if int(child[1]) == pid:
+            used += sum(map(int, child[11:15]))
     return used / _TICKS
 
 
