@@ -10,7 +10,7 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
-from bench import jobs, node, reads, report, writes
+from bench import invoices, jobs, live, node, reads, report, writes
 from bench.figures import Section
 from bench.servers import House, house
 from local.servers import throwaway
@@ -20,6 +20,9 @@ PARTS: dict[str, Callable[[House], Section]] = {
     "mutations": writes.mutations,
     "webhooks": writes.webhooks,
     "jobs": jobs.run,
+    "live": live.run,
+    "allocation": invoices.allocation,
+    "period-end": invoices.period_end,
 }
 
 
@@ -29,6 +32,7 @@ def main() -> int:
     parser.add_argument("parts", nargs="*", choices=[[], *PARTS])
     parser.add_argument("--peers", action="store_true", help="also the peers in Node.js, installed by npm")
     parser.add_argument("--quick", action="store_true", help="short rounds on small tables, and no report")
+    parser.add_argument("--long", action="store_true", help="the period's end of ten thousand subscriptions")
     given = parser.parse_args()
     chosen = {name: PARTS[name] for name in given.parts or PARTS}
     if given.peers:
@@ -45,6 +49,7 @@ def main() -> int:
     ):
         if given.quick:
             here.rounds, here.seconds, here.scale = 1, 0.1, 10
+        here.long = given.long
         for name, measure in chosen.items():
             section = measure(here)
             text = report.written(section)

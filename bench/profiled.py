@@ -30,12 +30,18 @@ def main() -> None:
         runpy.run_module(module, run_name="__main__", alter_sys=True)
     finally:
         profile.disable()
-        told = io.StringIO()
-        pstats.Stats(profile, stream=told).sort_stats("tottime").print_stats(LINES)
-        root = str(Path(__file__).resolve().parents[1])
-        target.parent.mkdir(exist_ok=True)
-        text = told.getvalue().replace(f"{root}/", "").replace(f"{sys.prefix}/", "").replace(f"{sys.base_prefix}/", "")
-        target.write_text("\n".join(line.rstrip() for line in text.splitlines()) + "\n")
+        written(profile, target)
+
+
+def written(profile: cProfile.Profile, target: Path) -> Path:
+    """Write the functions that took most time themselves, paths without what is of this machine -> the file."""
+    told = io.StringIO()
+    pstats.Stats(profile, stream=told).sort_stats("tottime").print_stats(LINES)
+    root = str(Path(__file__).resolve().parents[1])
+    target.parent.mkdir(exist_ok=True)
+    text = told.getvalue().replace(f"{root}/", "").replace(f"{sys.prefix}/", "").replace(f"{sys.base_prefix}/", "")
+    target.write_text("\n".join(line.rstrip() for line in text.splitlines()) + "\n")
+    return target
 
 
 if __name__ == "__main__":

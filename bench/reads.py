@@ -232,18 +232,15 @@ def _profiled(house: House, section: Section, found: Mapping[str, Contestant]) -
 def _grown(house: House, section: Section) -> None:
     times: dict[str, list[float]] = {}
     sizes = house.sizes
-    with ExitStack() as running:
-        asked = {}
-        for size in sizes:
-            database = house.seeded(size)
-            ours = running.enter_context(house.api(database))
-            token = house.token(database)
-            asked[size] = Contestant(ours, requests(asked_about(ours.port, token, size), token=token), with_bare_ids)
-        for shape in (shape for shape in SHAPES if shape.sql):
-            house.say(f"reads: growth of {shape.words}")
-            turns = {str(size): partial(each.round, house, shape, house.seconds / 2) for size, each in asked.items()}
-            told = interleaved(turns, 3)
-            times[shape.letter] = [spread([1 / each.told.rate for each in told[str(size)]]).median for size in sizes]
+    asked = {}
+    for size in sizes:
+        ours, token = house.api_of(size), house.token(house.seeded(size))
+        asked[str(size)] = Contestant(ours, requests(asked_about(ours.port, token, size), token=token), with_bare_ids)
+    for shape in (shape for shape in SHAPES if shape.sql):
+        house.say(f"reads: growth of {shape.words}")
+        turns = {size: partial(each.round, house, shape) for size, each in asked.items()}
+        told = timed(turns, 3, house.seconds / 2)
+        times[shape.letter] = [spread([1 / each.told.rate for each in rounds]).median for rounds in told.values()]
     for letter, costs in times.items():
         words = f"{letter}: exponent of time by size of the tables"
         section.lines.append(Measured(words, f"{sizes} hundredths", [exponent(sizes, costs)], at_most(0.1), ""))

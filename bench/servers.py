@@ -78,6 +78,7 @@ class House:
     rounds: int = 5
     seconds: float = 1.2
     scale: int = 100
+    long: bool = False
     secret: str = field(default_factory=lambda: Fernet.generate_key().decode())
     began: float = field(default_factory=time.monotonic)
     kept: ExitStack = field(default_factory=ExitStack)
@@ -197,10 +198,12 @@ class House:
             running.stop()
 
     @contextmanager
-    def worker(self, database: str, *, profile: Path | None = None) -> Iterator[Program]:
-        """A worker process of ours."""
-        argv = (*_python(profile), "workers")
-        with self.program("workers", argv, self.environment(database), said="worker runs") as program:
+    def worker(
+        self, database: str, *, profile: Path | None = None, more: Mapping[str, str] | None = None
+    ) -> Iterator[Program]:
+        """A worker process of ours, with `more` in its environment."""
+        argv, environment = (*_python(profile), "workers"), {**self.environment(database), **(more or {})}
+        with self.program("workers", argv, environment, said="worker runs") as program:
             yield program
 
     @property
