@@ -10,7 +10,7 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
-from bench import invoices, jobs, live, node, reads, report, writes
+from bench import gate, invoices, jobs, live, node, reads, report, writes
 from bench.figures import Section
 from bench.servers import House, house
 from local.servers import throwaway
@@ -20,6 +20,7 @@ PARTS: dict[str, Callable[[House], Section]] = {
     "mutations": writes.mutations,
     "webhooks": writes.webhooks,
     "jobs": jobs.run,
+    "gates": gate.run,
     "live": live.run,
     "allocation": invoices.allocation,
     "period-end": invoices.period_end,

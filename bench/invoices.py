@@ -134,7 +134,7 @@ ALLOCATION = (
 
 def _clinic(house: House, database: str, port: int) -> None:
     async def configure() -> None:
-        settings = {"api_base": f"http://127.0.0.1:{port}", "calls_per_second": 1_000_000, "timezone": "Europe/London"}
+        settings = {"api_base": f"http://127.0.0.1:{port}", "calls_per_second": 0, "timezone": "Europe/London"}
         async with opened(house.pair.named(database)):
             await configure_provider(
                 Provider.NOOKAL,

@@ -21,6 +21,7 @@ import redis
 
 from bench import data, tools
 from bench.figures import Measured, Section, at_least, at_most, exponent, quantile, ratios, spread
+from bench.load import CONNECTIONS
 from bench.peers.queues import GAP_SECONDS, TOLD
 from bench.reads import OURS
 from bench.rounds import interleaved
@@ -100,8 +101,16 @@ class Own:
 
     def _send(self, house: House, number: int, gap: float = 0.0) -> None:
         wanted = list(islice(CHANGES[0].ours(self.token, data.PEOPLE * house.scale // 100), number))
-        expected = b'{"data":{"updateUser":{"user":{"id":'
-        house.load.run(self.api.port, wanted, LONGEST_SECONDS, expected=expected, once=True, gap=gap)
+        expected, connections = b'{"data":{"updateUser":{"user":{"id":', 1 if gap else CONNECTIONS
+        house.load.run(
+            self.api.port,
+            wanted,
+            LONGEST_SECONDS,
+            expected=expected,
+            once=True,
+            gap=gap,
+            connections=connections,
+        )
 
     def _ended(self, house: House) -> Begun:
         async def wait() -> Begun:

@@ -5,11 +5,13 @@ kind ends the measurement, so nothing is counted that was refused, throttled or 
 """
 
 import asyncio
+import http.client
 import re
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from itertools import cycle
 from multiprocessing import get_context
 
@@ -45,20 +47,41 @@ def post(path: str, body: bytes, **headers: str) -> bytes:
     return f"{head}content-length: {len(body)}\r\n\r\n".encode() + body
 
 
+def get(path: str, **headers: str) -> bytes:
+    """A whole HTTP/1.1 request without a body."""
+    given = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
+    return f"GET {path} HTTP/1.1\r\nhost: 127.0.0.1\r\n{given}\r\n".encode()
+
+
+def ask(port: int, request: bytes) -> bytes:
+    """One request over a connection of its own -> the body. Raises RuntimeError for any status but 200."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
+    head, _, body = request.partition(b"\r\n\r\n")
+    lines = head.decode().split("\r\n")
+    headers = dict(line.split(": ", 1) for line in lines[1:])
+    connection.request("POST", lines[0].split()[1], body, headers)
+    answer = connection.getresponse()
+    told = answer.read()
+    connection.close()
+    if answer.status != http.client.OK:
+        raise RuntimeError(f"{answer.status}: {told[:2000].decode(errors='replace')}")
+    return told
+
+
 class _Client(asyncio.Protocol):
     """One connection."""
 
-    def __init__(self, requests: Iterator[bytes], until: float, expected: bytes, gap: float) -> None:
+    def __init__(self, requests: Iterator[bytes], until: float, expected: bytes, gap: float, wait: float) -> None:
         self.done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.times: list[float] = []
         self._requests, self._until, self._expected = requests, until, expected
-        self._heard, self._gap = b"", gap
+        self._heard, self._gap, self._wait = b"", gap, wait
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Ask the first."""
         assert isinstance(transport, asyncio.Transport) or hasattr(transport, "write")
         self._transport: asyncio.Transport = transport  # type: ignore[assignment]  # uvloop's, which is none of asyncio's
-        self._ask()
+        asyncio.get_running_loop().call_later(self._wait, self._ask)
 
     def data_received(self, data: bytes) -> None:
         """Take a piece of an answer; when it is whole, ask the next."""
@@ -76,8 +99,8 @@ class _Client(asyncio.Protocol):
             self._fail(heard)
             return
         self._heard = b""
-        if self._gap:
-            asyncio.get_running_loop().call_later(self._gap, self._ask)
+        if self._gap:  # by the clock, not by the answer: one that waited once must not bring all of them in step
+            asyncio.get_running_loop().call_later(max(0.0, self._gap - self.times[-1]), self._ask)
         else:
             self._ask()
 
@@ -101,16 +124,20 @@ class _Client(asyncio.Protocol):
         self._transport.close()
 
 
+def _itself(client: _Client) -> _Client:
+    return client
+
+
 async def _all(
     port: int, requests: Iterator[bytes], connections: int, seconds: float, expected: bytes, gap: float
 ) -> Told:
     began, used = time.perf_counter(), time.process_time()
     loop = asyncio.get_running_loop()
-    made = [
-        await loop.create_connection(lambda: _Client(requests, began + seconds, expected, gap), "127.0.0.1", port)
-        for _ in range(connections)
+    clients = [
+        _Client(requests, began + seconds, expected, gap, gap * number / connections) for number in range(connections)
     ]
-    clients = [client for _, client in made]
+    for client in clients:
+        await loop.create_connection(partial(_itself, client), "127.0.0.1", port)
     await asyncio.gather(*(client.done for client in clients))
     wall = time.perf_counter() - began
     times = [each for client in clients for each in client.times]
@@ -141,8 +168,7 @@ class Load:
         once: bool = False,
         gap: float = 0.0,
     ) -> Told:
-        """Ask for so many seconds, over and over or `once` each; with a `gap`, one by one. Raises Refused."""
-        connections = 1 if gap else connections
+        """Ask for so many seconds, over and over or `once` each, with a `gap` after each answer. Raises Refused."""
         return self._pool.submit(_load, port, requests, connections, seconds, expected, once, gap).result()
 
     def close(self) -> None:

@@ -1,6 +1,5 @@
 """Reads: the three shapes and the smallest query, against the limit and against peers on the same rows."""
 
-import http.client
 import random
 import re
 from base64 import urlsafe_b64decode
@@ -15,7 +14,7 @@ import orjson
 
 from bench import data, node
 from bench.figures import Measured, Section, at_least, at_most, exponent, ratios, spread
-from bench.load import Told, post
+from bench.load import Told, ask, post
 from bench.rounds import timed
 from bench.servers import PROFILES, House, Program
 from bench.shapes import SHAPES, TINY, Shape
@@ -73,21 +72,6 @@ class Asked:
         return [{"after": str(key) if raw else cursor} for key, cursor in places]
 
 
-def ask(port: int, request: bytes) -> bytes:
-    """One request over a connection of its own -> the body. Raises RuntimeError for any status but 200."""
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
-    head, _, body = request.partition(b"\r\n\r\n")
-    lines = head.decode().split("\r\n")
-    headers = dict(line.split(": ", 1) for line in lines[1:])
-    connection.request("POST", lines[0].split()[1], body, headers)
-    answer = connection.getresponse()
-    told = answer.read()
-    connection.close()
-    if answer.status != http.client.OK:
-        raise RuntimeError(f"{answer.status}: {told[:2000].decode(errors='replace')}")
-    return told
-
-
 def asked_about(port: int, token: str, scale: int) -> Asked:
     """Chosen at random, the same in each run; cursors are what our own API gives out, walking along the lists."""
     chance = random.Random(20)  # noqa: S311  # the same in each run
@@ -111,16 +95,19 @@ def asked_about(port: int, token: str, scale: int) -> Asked:
     )
 
 
-def requests(asked: Asked, *, token: str = "", documents: Mapping[str, str] | None = None) -> dict[str, list[bytes]]:
+def requests(
+    asked: Asked, *, token: str = "", documents: Mapping[str, str] | None = None, cursor: node.Cursor | None = None
+) -> dict[str, list[bytes]]:
     """The requests of each shape: ours with a key, others' with bare uuids, and their documents where theirs differ."""
     extra = {"authorization": f"Bearer {token}"} if token else {}
     made = {}
     for shape in SHAPES:
         document = (documents or {}).get(shape.letter, shape.document)
-        bodies = [
-            {"query": document} | ({"variables": variables} if variables else {})
-            for variables in asked.variables(shape, raw=not token)
-        ]
+        bodies: list[dict[str, Any]] = []
+        for variables in asked.variables(shape, raw=not token):
+            if cursor and variables and "after" in variables:
+                variables = {"after": cursor(shape, variables["after"])}
+            bodies.append({"query": document} | ({"variables": variables} if variables else {}))
         made[shape.letter] = [post("/graphql", orjson.dumps(body), **extra) for body in bodies]
     return made
 
@@ -161,7 +148,8 @@ def contestants(house: House, *, with_node: bool) -> Iterator[dict[str, Contesta
         if with_node:
             for peer in node.PEERS:
                 program = running.enter_context(node.served(house, peer, environment))
-                own = requests(asked, documents=peer.documents)
+                cursor = peer.cursors(program.port) if peer.cursors else None
+                own = requests(asked, documents=peer.documents, cursor=cursor)
                 found[peer.name] = Contestant(program, own, peer.plain)
         yield found
 
