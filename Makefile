@@ -49,7 +49,7 @@ bench: ## how fast, in ratios: the limits, arq, saq, bare fan-out -> bench/RESUL
 
 bench-peers: ## the reads again beside PostGraphile and Mercurius, which npm brings (needs Node.js)
 	@$(SETUP) run
-	@$(IN) bench reads --peers
+	@$(IN) bench peers
 
 conformance: ## all that speaks GraphQL: clients, generated clients, random requests
 	@$(SETUP) dev

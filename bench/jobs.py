@@ -31,7 +31,7 @@ from bench.writes import CHANGES
 ARQ, ARQ_LOOKING, SAQ, LIST = "arq, tuned", "arq, tuned, one look-up a job", "saq", "LPUSH and BRPOP"
 ROUNDS = 3
 FILLED = 3_000
-DRIPPED = 150
+DRIPPED = 300
 IDLE_SECONDS, SETTLED_SECONDS = 10.0, 6.0
 LONGEST_SECONDS = 120
 KIND = "courses.push_user"
@@ -99,7 +99,8 @@ class Own:
     token: str
     api: Program
 
-    def _send(self, house: House, number: int, gap: float = 0.0) -> None:
+    def sent(self, house: House, number: int, gap: float = 0.0) -> None:
+        """Ask for so many jobs, at once or one by one."""
         wanted = list(islice(CHANGES[0].ours(self.token, data.PEOPLE * house.scale // 100), number))
         expected, connections = b'{"data":{"updateUser":{"user":{"id":', 1 if gap else CONNECTIONS
         house.load.run(
@@ -112,7 +113,9 @@ class Own:
             connections=connections,
         )
 
-    def _ended(self, house: House) -> Begun:
+    def ended(self, house: House) -> Begun:
+        """Wait until all have ended -> when each was written and ended; they are forgotten."""
+
         async def wait() -> Begun:
             connection = await asyncpg.connect(house.pair.named(self.database))
             deadline = time.monotonic() + LONGEST_SECONDS
@@ -127,18 +130,24 @@ class Own:
 
         return asyncio.run(wait())
 
+    def cleared(self, house: House) -> None:
+        """Forget the jobs that other measurements asked for, and who was to be woken for them."""
+        house.fill(self.database, "DELETE FROM job")
+        with redis.Redis.from_url(house.pair.redis_url) as client:
+            client.flushall()
+
     def filled(self, house: House, number: int) -> Begun:
         """Jobs that wait for a worker that starts."""
-        self._send(house, number)
+        self.sent(house, number)
         with house.worker(self.database):
-            return self._ended(house)
+            return self.ended(house)
 
     def dripped(self, house: House, number: int) -> Begun:
         """Jobs that come one by one to a worker that waits."""
         with house.worker(self.database):
             time.sleep(SETTLED_SECONDS / 2)
-            self._send(house, number, GAP_SECONDS)
-            return self._ended(house)
+            self.sent(house, number, GAP_SECONDS)
+            return self.ended(house)
 
 
 def rate(begun: Begun) -> float:
@@ -167,6 +176,7 @@ def run(house: House) -> Section:
     except tools.Missing as missing:
         section.notes.append(f"saq was skipped: {missing}.")
     own = Own(database, house.token(database), house.api_of(house.scale))
+    own.cleared(house)
     number = FILLED * house.scale // 100
     house.say("jobs: throughput")
     turns: dict[str, Callable[[], Begun]] = {OURS: partial(own.filled, house, number)}
@@ -224,10 +234,10 @@ def _idle(house: House, section: Section, beside: Mapping[str, Queue]) -> None:
 
 def _profiled(house: House, section: Section, own: Own, number: int) -> None:
     file = PROFILES / "jobs.txt"
-    own._send(house, number)
+    own.sent(house, number)
     with house.worker(own.database, profile=file) as profiled:
         profiled.watch()
-        own._ended(house)
+        own.ended(house)
     section.profiles.append(file)
 
 

@@ -39,6 +39,12 @@ class Peer:
     cursors: "Callable[[int], Cursor] | None" = None
 
 
+def versions() -> str:
+    """What is locked, by name and version."""
+    locked: dict[str, str] = orjson.loads((FOLDER / "package.json").read_bytes())["dependencies"]
+    return ", ".join(f"{name} {version}" for name, version in locked.items())
+
+
 def install() -> str:
     """Bring the locked packages by npm -> the version of Node.js. Raises Missing."""
     found = shutil.which("node")
@@ -96,6 +102,7 @@ def _graphile_cursors(port: int) -> Cursor:
 
 _INVOICE = "id: rowId number status total currency items: invoiceItemsByInvoiceId { nodes { description amount } }"
 GRAPHILE = {
+    "s": "query ($id: UUID!) { user: userAccountByRowId(rowId: $id) { id: rowId firstName lastName } }",
     "a": "query ($id: UUID!) { user: userAccountByRowId(rowId: $id) { id: rowId firstName lastName email"
     " memberships: membershipsByUserId(first: 10) { nodes { id: rowId status startsOn"
     " type: membershipTypeByMembershipTypeId { id: rowId name } centre: centreByCentreId { name } } }"

@@ -17,10 +17,10 @@ from bench.figures import Measured, Section, at_least, at_most, exponent, ratios
 from bench.load import Told, ask, post
 from bench.rounds import timed
 from bench.servers import PROFILES, House, Program
-from bench.shapes import SHAPES, TINY, Shape
+from bench.shapes import SHAPES, Shape
 from resolvers.reads.ids import encode
 
-OURS, LIMIT = "Dueflow", "the limit"
+OURS, LIMIT, LOADERS = "Dueflow", "the limit", "Strawberry with DataLoaders"
 DIFFERENT = 200
 COMPARED = 8
 _GLOBAL = re.compile(r'"id":"([A-Za-z0-9_-]{40,})"')
@@ -130,27 +130,25 @@ def as_it_is(_shape: Shape, body: bytes) -> Any:
 
 @contextmanager
 def contestants(house: House, *, with_node: bool) -> Iterator[dict[str, Contestant]]:
-    """All that can run here, started, by name; ours and the limit first."""
+    """Ours, the limit, and the peers in Python, or else in Node.js; all started, by name."""
     database = house.seeded(house.scale)
     environment = {"DATABASE_URL": house.pair.named(database)}
-    token = house.token(database)
     with ExitStack() as running:
-        ours = house.api_of(house.scale)
-        asked = asked_about(ours.port, token, house.scale)
+        ours, limit = house.api_of(house.scale), running.enter_context(house.asgi("bench.limit:app", environment))
+        asked = asked_about(ours.port, house.token(database), house.scale)
         bare = requests(asked)
-        limit = running.enter_context(house.asgi("bench.limit:app", environment))
         found = {
             LIMIT: Contestant(limit, bare, with_bare_ids),
-            OURS: Contestant(ours, requests(asked, token=token), with_bare_ids),
+            OURS: Contestant(ours, requests(asked, token=house.token(database)), with_bare_ids),
         }
-        loaders = running.enter_context(house.asgi("bench.peers.loaders:app", environment))
-        found["Strawberry with DataLoaders"] = Contestant(loaders, bare, as_it_is)
-        if with_node:
-            for peer in node.PEERS:
-                program = running.enter_context(node.served(house, peer, environment))
-                cursor = peer.cursors(program.port) if peer.cursors else None
-                own = requests(asked, documents=peer.documents, cursor=cursor)
-                found[peer.name] = Contestant(program, own, peer.plain)
+        if not with_node:
+            loaders = running.enter_context(house.asgi("bench.peers.loaders:app", environment))
+            found[LOADERS] = Contestant(loaders, bare, as_it_is)
+        for peer in node.PEERS if with_node else ():
+            program = running.enter_context(node.served(house, peer, environment))
+            cursor = peer.cursors(program.port) if peer.cursors else None
+            own = requests(asked, documents=peer.documents, cursor=cursor)
+            found[peer.name] = Contestant(program, own, peer.plain)
         yield found
 
 
@@ -167,38 +165,51 @@ def compared(found: Mapping[str, Contestant]) -> None:
                     raise AssertionError(f"{shape.letter}: {name} answers {body[:3000]!r}\nnot {bodies[OURS][:3000]!r}")
 
 
-def run(house: House, *, with_node: bool = False) -> Section:
-    """Measure all shapes of all contestants, then ours on smaller tables."""
+def run(house: House) -> Section:
+    """Measure all shapes beside the limit and stock Strawberry, then ours on smaller tables."""
     section = Section("Reads", WORDS)
-    with contestants(house, with_node=with_node) as found:
-        compared(found)
-        section.notes.append(f"{COMPARED} answers of each shape were compared first: ours and the limit's to the byte.")
-        for shape in SHAPES:
-            house.say(f"reads: {shape.words}")
-            _shape(house, section, shape, found)
+    with contestants(house, with_node=False) as found:
+        _measured(house, section, found)
         _profiled(house, section, found)
     _grown(house, section)
     return section
 
 
-def _shape(house: House, section: Section, shape: Shape, found: Mapping[str, Contestant]) -> None:
-    turns = {name: partial(each.round, house, shape) for name, each in found.items()}
-    told = timed(turns, house.rounds, house.seconds)
-    rates = {name: [each.told.rate for each in rounds] for name, rounds in told.items()}
-    what = f"{shape.letter}: {shape.words}"
-    section.lines.append(Measured(what, LIMIT, ratios(rates[OURS], rates[LIMIT]), at_least(shape.of_limit)))
-    for name in found:
-        if name not in (OURS, LIMIT):
-            target = at_least(node.AHEAD[name]) if name in node.AHEAD and shape.document != TINY else None
-            section.lines.append(Measured(what, name, ratios(rates[OURS], rates[name]), target))
+def beside_node(house: House) -> Section:
+    """Measure all shapes beside the servers in Node.js. Raises node.Missing."""
+    section = Section("Reads beside Node.js", BESIDE_NODE)
+    section.notes.append(f"Node.js {node.install()}, {node.versions()}.")
+    with contestants(house, with_node=True) as found:
+        _measured(house, section, found)
+    return section
+
+
+def _measured(house: House, section: Section, found: Mapping[str, Contestant]) -> None:
+    compared(found)
+    section.notes.append(f"{COMPARED} answers of each shape were compared first: ours and the limit's to the byte.")
+    for shape in SHAPES:
+        house.say(f"{section.title.lower()}: {shape.words}")
+        turns = {name: partial(each.round, house, shape) for name, each in found.items()}
+        told = timed(turns, house.rounds, house.seconds)
+        rates = {name: [each.told.rate for each in rounds] for name, rounds in told.items()}
+        for name in (name for name in rates if name != OURS):
+            wanted = shape.of_limit if name == LIMIT else node.AHEAD.get(name) if shape.sql else None
+            target = None if wanted is None else at_least(wanted)
+            line = Measured(f"{shape.letter}: {shape.words}", name, ratios(rates[OURS], rates[name]), target)
+            section.lines.append(line)
+        section.notes.append(_spent(shape, told))
+
+
+def _spent(shape: Shape, told: Mapping[str, Sequence[Round]]) -> str:
+    spent = {
+        name: [spread(values).median for values in zip(*(each.microseconds for each in rounds), strict=True)]
+        for name, rounds in told.items()
+    }
+    words = "; ".join(f"{name} {server:.0f} + {postgres:.0f}" for name, (server, postgres) in spent.items())
     busiest = max(each.told.busy for rounds in told.values() for each in rounds)
-    (server, postgres), (bare, bare_postgres) = (
-        [spread(values).median for values in zip(*(each.microseconds for each in told[name]), strict=True)]
-        for name in (OURS, LIMIT)
-    )
-    section.notes.append(
-        f"{shape.letter}: processor a request: our server {server:.0f} µs and PostgreSQL {postgres:.0f} µs, the limit's"
-        f" {bare:.0f} µs and {bare_postgres:.0f} µs; who asks was busy for {busiest:.0%} of the time at most."
+    return (
+        f"{shape.letter}: µs of processor a request, server + PostgreSQL: {words}. Who asks was busy for {busiest:.0%}"
+        " of the time at most."
     )
 
 
@@ -238,4 +249,8 @@ WORDS = (
     "Requests a second, 16 connections, one server process, ratios of one round each. The limit is a bare ASGI"
     " handler that runs one prepared statement, written by hand for the shape, and sends its text; it checks no key, no"
     " rate, no right. Ours is the deployed API: key, rights of rows, price, rate and limits on."
+)
+BESIDE_NODE = (
+    "The same operations, rows and rounds, beside servers in Node.js on the same database, one process each; they check"
+    " no key, no rate and no right."
 )

@@ -1,13 +1,14 @@
 """The operations that are asked, what a hand would write in SQL for each, and the variables they are asked with.
 
-(a) is one person by id with memberships and the last five invoices with their lines; (b) a page of fifty memberships
-as a connection, each with person and type; (c) a page of fifty invoices with lines, membership and person. The SQL
-gives the whole body of the answer, byte for byte what our API answers.
+(t) and (s) are tiny; (a) is one person by id with memberships and the last five invoices with their lines; (b) a page
+of fifty memberships as a connection, each with person and type; (c) a page of fifty invoices with lines, membership and
+person. The SQL gives the whole body of the answer, byte for byte what our API answers.
 """
 
 from dataclasses import dataclass
 
 TINY = "{ __typename }"
+NAME = "query Name($id: ID!) { user(by: {id: $id}) { id firstName lastName } }"
 USER = (
     "query User($id: ID!) { user(by: {id: $id}) { id firstName lastName email"
     " memberships(first: 10) { nodes { id status startsOn type { id name } centre { name } } }"
@@ -102,6 +103,17 @@ class Shape:
 
 SHAPES = (
     Shape("t", "`{ __typename }`", TINY, None, None, 0.8),
+    Shape(
+        "s",
+        "a person's name",
+        NAME,
+        _body(
+            f'(SELECT o FROM (SELECT {_id("User", "id")}, first_name AS "firstName", last_name AS "lastName"'
+            ' FROM user_account WHERE id = $1::uuid) o) AS "user"'
+        ),
+        "id",
+        0.8,
+    ),
     Shape("a", "a person with memberships and invoices", USER, _body(_USER), "id", 0.9),
     Shape(
         "b",
