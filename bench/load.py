@@ -18,6 +18,7 @@ from multiprocessing import get_context
 import uvloop
 
 CONNECTIONS = 16
+DATA = b'{"data":{'
 _LENGTH = re.compile(rb"content-length: *(\d+)", re.IGNORECASE)
 
 
@@ -164,7 +165,7 @@ class Load:
         seconds: float,
         *,
         connections: int = CONNECTIONS,
-        expected: bytes = b'{"data":{',
+        expected: bytes = DATA,
         once: bool = False,
         gap: float = 0.0,
     ) -> Told:

@@ -7,15 +7,15 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any
 from uuid import UUID
 
 import orjson
 
 from bench import data, node
 from bench.figures import Measured, Section, at_least, at_most, exponent, ratios, spread
-from bench.load import Told, ask, post
-from bench.rounds import timed
+from bench.load import ask, post
+from bench.rounds import Round, rates, spent, timed
 from bench.servers import PROFILES, House, Program
 from bench.shapes import SHAPES, Shape
 from resolvers.reads.ids import encode
@@ -34,24 +34,9 @@ class Contestant:
     requests: Mapping[str, Sequence[bytes]]
     plain: Callable[[Shape, bytes], Any]
 
-    def round(self, house: House, shape: Shape, seconds: float) -> "Round":
-        """One round: what the load found, and the seconds of processor the server and PostgreSQL took for it."""
-        server, postgres = self.program.cpu, house.postgres_cpu
-        told = house.load.run(self.program.port, self.requests[shape.letter], seconds)
-        return Round(told, self.program.cpu - server, house.postgres_cpu - postgres)
-
-
-class Round(NamedTuple):
-    """What one round found."""
-
-    told: Told
-    server: float
-    postgres: float
-
-    @property
-    def microseconds(self) -> tuple[float, float]:
-        """Of processor a request: the server's and PostgreSQL's."""
-        return 1e6 * self.server / self.told.count, 1e6 * self.postgres / self.told.count
+    def round(self, house: House, shape: Shape, seconds: float) -> Round:
+        """One round of a shape."""
+        return house.round(self.program, self.requests[shape.letter], seconds)
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,26 +176,15 @@ def _measured(house: House, section: Section, found: Mapping[str, Contestant]) -
         house.say(f"{section.title.lower()}: {shape.words}")
         turns = {name: partial(each.round, house, shape) for name, each in found.items()}
         told = timed(turns, house.rounds, house.seconds)
-        rates = {name: [each.told.rate for each in rounds] for name, rounds in told.items()}
-        for name in (name for name in rates if name != OURS):
+        found_rates = rates(told)
+        for name in (name for name in found_rates if name != OURS):
             wanted = shape.of_limit if name == LIMIT else node.AHEAD.get(name) if shape.sql else None
             target = None if wanted is None else at_least(wanted)
-            line = Measured(f"{shape.letter}: {shape.words}", name, ratios(rates[OURS], rates[name]), target)
+            line = Measured(
+                f"{shape.letter}: {shape.words}", name, ratios(found_rates[OURS], found_rates[name]), target
+            )
             section.lines.append(line)
-        section.notes.append(_spent(shape, told))
-
-
-def _spent(shape: Shape, told: Mapping[str, Sequence[Round]]) -> str:
-    spent = {
-        name: [spread(values).median for values in zip(*(each.microseconds for each in rounds), strict=True)]
-        for name, rounds in told.items()
-    }
-    words = "; ".join(f"{name} {server:.0f} + {postgres:.0f}" for name, (server, postgres) in spent.items())
-    busiest = max(each.told.busy for rounds in told.values() for each in rounds)
-    return (
-        f"{shape.letter}: µs of processor a request, server + PostgreSQL: {words}. Who asks was busy for {busiest:.0%}"
-        " of the time at most."
-    )
+        section.notes.append(f"{shape.letter}: {spent(told)}")
 
 
 def _profiled(house: House, section: Section, found: Mapping[str, Contestant]) -> None:
@@ -239,7 +213,7 @@ def _grown(house: House, section: Section) -> None:
         house.say(f"reads: growth of {shape.words}")
         turns = {size: partial(each.round, house, shape) for size, each in asked.items()}
         told = timed(turns, 3, house.seconds / 2)
-        times[shape.letter] = [spread([1 / each.told.rate for each in rounds]).median for rounds in told.values()]
+        times[shape.letter] = [1 / spread(each).median for each in rates(told).values()]
     for letter, costs in times.items():
         words = f"{letter}: exponent of time by size of the tables"
         section.lines.append(Measured(words, f"{sizes} hundredths", [exponent(sizes, costs)], at_most(0.1), ""))

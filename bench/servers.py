@@ -7,7 +7,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -17,7 +17,8 @@ import asyncpg
 from cryptography.fernet import Fernet
 
 from bench import data
-from bench.load import Load
+from bench.load import DATA, Load
+from bench.rounds import Round
 from local.process import Child, Running
 from local.servers import Pair, wait_until_ready
 from local.state import free_ports
@@ -76,7 +77,7 @@ class House:
     load: Load
     folder: Path
     rounds: int = 5
-    seconds: float = 1.2
+    seconds: float = 1.0
     scale: int = 100
     long: bool = False
     secret: str = field(default_factory=lambda: Fernet.generate_key().decode())
@@ -213,6 +214,20 @@ class House:
             folder = asyncio.run(_value(self.pair.admin_url, "SELECT current_setting('data_directory')"))
             self._postgres = int((Path(str(folder)) / "postmaster.pid").read_text().splitlines()[0])
         return cpu_of(self._postgres, family=True)
+
+    def round(
+        self,
+        program: Program,
+        requests: Sequence[bytes],
+        seconds: float,
+        *,
+        expected: bytes = DATA,
+        once: bool = False,
+    ) -> Round:
+        """One round of requests to a program."""
+        server, postgres = program.cpu, self.postgres_cpu
+        told = self.load.run(program.port, requests, seconds, expected=expected, once=once)
+        return Round(told, program.cpu - server, self.postgres_cpu - postgres)
 
     @property
     def sizes(self) -> list[int]:

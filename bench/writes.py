@@ -13,9 +13,9 @@ import orjson
 
 from bench import data
 from bench.figures import Measured, Section, at_least, at_most, exponent, ratios, spread
-from bench.load import Told, post
+from bench.load import post
 from bench.reads import OURS
-from bench.rounds import timed
+from bench.rounds import Round, rates, spent, timed
 from bench.servers import PROFILES, House, Program
 from models.actions.settings import configure_provider
 from models.actions.vault import Vault
@@ -67,10 +67,10 @@ class Change:
 CHANGES = (Change("updateUser", UPDATE, "/update"), Change("createUser", CREATE, "/create"))
 
 
-def asked(house: House, program: Program, requests: Iterator[bytes], expected: bytes, seconds: float) -> Told:
+def asked(house: House, program: Program, requests: Iterator[bytes], expected: bytes, seconds: float) -> Round:
     """Fresh requests, each sent once."""
     most = list(islice(requests, int(MOST_A_SECOND * seconds)))
-    return house.load.run(program.port, most, seconds, expected=expected, once=True)
+    return house.round(program, most, seconds, expected=expected, once=True)
 
 
 def mutations(house: House) -> Section:
@@ -88,9 +88,10 @@ def mutations(house: House) -> Section:
                 BARE: partial(asked, house, bare, change.bare(people), expected),
             }
             told = timed(turns, house.rounds, house.seconds)
-            rates = {name: [each.rate for each in rounds] for name, rounds in told.items()}
-            line = Measured(f"`{change.name}`, a second", BARE, ratios(rates[OURS], rates[BARE]), at_least(0.7))
+            found = rates(told)
+            line = Measured(f"`{change.name}`, a second", BARE, ratios(found[OURS], found[BARE]), at_least(0.7))
             section.lines.append(line)
+            section.notes.append(f"`{change.name}`: {spent(told)}")
     if section.missed:
         file, requests = PROFILES / "mutations.txt", CHANGES[0].ours(token, people)
         with house.api(database, profile=file) as profiled:
@@ -110,7 +111,7 @@ def _grown(house: House, section: Section) -> None:
         requests = change.ours(house.token(house.seeded(size)), data.PEOPLE * size // 100)
         turns[str(size)] = partial(asked, house, house.api_of(size), requests, b'{"data":{')
     told = timed(turns, 3, house.seconds / 2)
-    costs = [spread([1 / each.rate for each in told[str(size)]]).median for size in sizes]
+    costs = [1 / spread(each).median for each in rates(told).values()]
     words = f"`{change.name}`: exponent of time by size of the tables"
     section.lines.append(Measured(words, f"{sizes} hundredths", [exponent(sizes, costs)], at_most(0.1), ""))
 
@@ -161,12 +162,11 @@ def webhooks(house: House) -> Section:
             INSERT: partial(asked, house, bare, _events(), b'{"received":1,"new":1}'),
         }
         told = timed(turns, house.rounds, house.seconds)
-        rates = {name: [each.rate for each in rounds] for name, rounds in told.items()}
-        section.lines.append(
-            Measured("events taken in, a second", INSERT, ratios(rates[OURS], rates[INSERT]), at_least(0.7))
-        )
+        found = ratios(rates(told)[OURS], rates(told)[INSERT])
+        section.lines.append(Measured("events taken in, a second", INSERT, found, at_least(0.7)))
+        section.notes.append(f"An event: {spent(told)}")
         house.say("webhooks: growth")
-        sizes, costs = [100 * size for size in house.sizes], []
+        sizes, costs = [30 * size for size in house.sizes], []
         for size in sizes:
             events = list(islice(_events(), size))
             costs.append(house.load.run(ours.port, events, 120, expected=b'{"received":1', once=True).seconds)
