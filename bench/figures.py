@@ -39,7 +39,9 @@ class Target:
         """A value -> "met", or by how much of the target it is missed."""
         if self.met(value):
             return "met"
-        return f"**missed by {abs(self.value - value) / self.value:.0%}**"
+        if self.bound is Bound.AT_MOST:
+            return f"**missed: {value / self.value:.1f} times as much**"
+        return f"**missed by {(self.value - value) / self.value:.0%}**"
 
     def __str__(self) -> str:
         return f"{self.bound.value} {self.value:g}"

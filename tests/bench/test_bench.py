@@ -25,7 +25,7 @@ def test_figures() -> None:
 
 def test_a_target_says_by_how_much_it_is_missed() -> None:
     assert [at_least(0.9).told(value) for value in (0.9, 0.72)] == ["met", "**missed by 20%**"]
-    assert [at_most(20).told(value) for value in (20, 30)] == ["met", "**missed by 50%**"]
+    assert [at_most(20).told(value) for value in (20, 30)] == ["met", "**missed: 1.5 times as much**"]
     section = Section("Reads", "How.")
     section.lines += [
         Measured("a", "the limit", [0.8, 0.95, 0.85], at_least(0.9)),
