@@ -42,7 +42,7 @@ def main() -> int:
         house(pair, Path(logs)) as here,
     ):
         if given.quick:
-            here.rounds, here.seconds, here.scale = 1, 0.1, 10
+            here.rounds, here.seconds, here.scale, here.profiles = 1, 0.1, 10, here.folder
         here.long = given.long
         return max([_part(here, name, report_too=not given.quick) for name in given.parts or UNASKED])
 

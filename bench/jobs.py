@@ -25,7 +25,7 @@ from bench.load import CONNECTIONS
 from bench.peers.queues import GAP_SECONDS, TOLD
 from bench.reads import OURS
 from bench.rounds import interleaved
-from bench.servers import PROFILES, ROOT, House, Program
+from bench.servers import ROOT, House, Program
 from bench.writes import CHANGES
 
 ARQ, ARQ_LOOKING, SAQ, LIST = "arq, tuned", "arq, tuned, one look-up a job", "saq", "LPUSH and BRPOP"
@@ -233,7 +233,7 @@ def _idle(house: House, section: Section, beside: Mapping[str, Queue]) -> None:
 
 
 def _profiled(house: House, section: Section, own: Own, number: int) -> None:
-    file = PROFILES / "jobs.txt"
+    file = house.profiles / "jobs.txt"
     own.sent(house, number)
     with house.worker(own.database, profile=file) as profiled:
         profiled.watch()

@@ -18,7 +18,7 @@ from bench import data
 from bench.fanout import CHANNEL
 from bench.figures import Measured, Section, at_most, exponent, quantile, ratios, spread
 from bench.reads import OURS
-from bench.servers import PROFILES, House, Program
+from bench.servers import House, Program
 from integrations.bus import RedisBus
 from models.ports import LiveEvent
 from resolvers.reads.ids import encode
@@ -166,7 +166,7 @@ def run(house: House) -> Section:
     with house.api(database) as ours, house.asgi("bench.fanout:app", environment) as bare:
         uvloop.run(_measured(house, section, ours, bare, house.token(database)))
     if section.missed:
-        file = PROFILES / "live.txt"
+        file = house.profiles / "live.txt"
         with house.api(database, profile=file) as profiled:
             uvloop.run(_profiled(house, profiled, house.token(database)))
         section.profiles.append(file)

@@ -16,7 +16,7 @@ from bench import data, node
 from bench.figures import Measured, Section, at_least, at_most, exponent, ratios, spread
 from bench.load import ask, post
 from bench.rounds import Round, rates, spent, timed
-from bench.servers import PROFILES, House, Program
+from bench.servers import House, Program
 from bench.shapes import SHAPES, Shape
 from resolvers.reads.ids import encode
 
@@ -178,7 +178,8 @@ def _measured(house: House, section: Section, found: Mapping[str, Contestant]) -
         told = timed(turns, house.rounds, house.seconds)
         found_rates = rates(told)
         for name in (name for name in found_rates if name != OURS):
-            wanted = shape.of_limit if name == LIMIT else node.AHEAD.get(name) if shape.sql else None
+            ahead = {} if shape.tiny else node.AHEAD
+            wanted = shape.of_limit if name == LIMIT else ahead.get(name)
             target = None if wanted is None else at_least(wanted)
             line = Measured(
                 f"{shape.letter}: {shape.words}", name, ratios(found_rates[OURS], found_rates[name]), target
@@ -192,7 +193,7 @@ def _profiled(house: House, section: Section, found: Mapping[str, Contestant]) -
     missed = {line.what[0] for line in section.missed if line.beside == LIMIT}
     if not missed:
         return
-    file = PROFILES / "reads.txt"
+    file = house.profiles / "reads.txt"
     with house.api(house.seeded(house.scale), profile=file) as profiled:
         ours = replace(found[OURS], program=profiled)
         ours.round(house, SHAPES[-1], house.seconds / 4)

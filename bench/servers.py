@@ -80,6 +80,7 @@ class House:
     seconds: float = 1.0
     scale: int = 100
     long: bool = False
+    profiles: Path = PROFILES
     secret: str = field(default_factory=lambda: Fernet.generate_key().decode())
     began: float = field(default_factory=time.monotonic)
     kept: ExitStack = field(default_factory=ExitStack)

@@ -91,7 +91,10 @@ _PAGE_OF_INVOICES = _many(
 
 @dataclass(frozen=True, slots=True)
 class Shape:
-    """An operation, what stands for it in SQL (None where nothing is read), its variable, and what it is to reach."""
+    """An operation, what stands for it in SQL (None where nothing is read), its variable, and what it is to reach.
+
+    One that is tiny measures what a request costs before anything is read.
+    """
 
     letter: str
     words: str
@@ -99,10 +102,11 @@ class Shape:
     sql: str | None
     variable: str | None
     of_limit: float
+    tiny: bool = False
 
 
 SHAPES = (
-    Shape("t", "`{ __typename }`", TINY, None, None, 0.8),
+    Shape("t", "`{ __typename }`", TINY, None, None, 0.8, tiny=True),
     Shape(
         "s",
         "a person's name",
@@ -113,6 +117,7 @@ SHAPES = (
         ),
         "id",
         0.8,
+        tiny=True,
     ),
     Shape("a", "a person with memberships and invoices", USER, _body(_USER), "id", 0.9),
     Shape(

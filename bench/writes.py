@@ -16,7 +16,7 @@ from bench.figures import Measured, Section, at_least, at_most, exponent, ratios
 from bench.load import post
 from bench.reads import OURS
 from bench.rounds import Round, rates, spent, timed
-from bench.servers import PROFILES, House, Program
+from bench.servers import House, Program
 from models.actions.settings import configure_provider
 from models.actions.vault import Vault
 from models.rules.states import Provider
@@ -93,7 +93,7 @@ def mutations(house: House) -> Section:
             section.lines.append(line)
             section.notes.append(f"`{change.name}`: {spent(told)}")
     if section.missed:
-        file, requests = PROFILES / "mutations.txt", CHANGES[0].ours(token, people)
+        file, requests = house.profiles / "mutations.txt", CHANGES[0].ours(token, people)
         with house.api(database, profile=file) as profiled:
             asked(house, profiled, requests, b"{", house.seconds / 4)
             profiled.watch()
@@ -173,7 +173,7 @@ def webhooks(house: House) -> Section:
     words = "exponent of time by number of events"
     section.lines.append(Measured(words, f"{sizes} events", [exponent(sizes, costs)], at_most(1.1), ""))
     if section.missed:
-        file = PROFILES / "webhooks.txt"
+        file = house.profiles / "webhooks.txt"
         with house.api(database, profile=file) as profiled:
             asked(house, profiled, _events(), b"{", house.seconds / 4)
             profiled.watch()
