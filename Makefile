@@ -1,6 +1,6 @@
 # Everything this project is run by. `make` alone lists it.
 .DEFAULT_GOAL := help
-.PHONY: help run test check demo conformance soak lock clean
+.PHONY: help run test check demo bench bench-peers conformance soak lock clean
 MAKEFLAGS += --no-print-directory
 # Every start would compile all sources anew where the surroundings forbid to keep the result.
 export PYTHONDONTWRITEBYTECODE :=
@@ -18,7 +18,7 @@ RELEASED = schema/released.graphql
 COMPILE = --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate
 
 help: ## list what make can do
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' Makefile
 
 run: ## everything on this machine: servers, sandbox, demo data, API, worker (Ctrl-C stops it)
 	@$(SETUP) run
@@ -43,6 +43,14 @@ demo: ## the guided tour, while `make run` runs in another terminal
 	@$(SETUP) run
 	@$(IN) local.demo
 
+bench: ## how fast, in ratios: the limits, arq, saq, bare fan-out -> bench/RESULTS.md (ARGS="reads" for a part)
+	@$(SETUP) run
+	@$(IN) bench $(ARGS)
+
+bench-peers: ## the reads again beside PostGraphile and Mercurius, which npm brings (needs Node.js)
+	@$(SETUP) run
+	@$(IN) bench peers
+
 conformance: ## all that speaks GraphQL: clients, generated clients, random requests
 	@$(SETUP) dev
 	@$(IN) pytest -q -m "conformance or not soak" tests/clients $(ARGS)
@@ -57,7 +65,8 @@ lock: ## the locks anew from requirements*.in (needs uv): pins and hashes, no ad
 	$(UV) pip compile $(COMPILE) --no-deps requirements-data.in -o .local/data.lock
 	@cat .local/data.lock >> requirements-dev.lock
 	$(UV) pip compile $(COMPILE) tests/clients/requirements.in -o tests/clients/requirements.lock
-	@! grep -n '://' requirements.lock requirements-dev.lock tests/clients/requirements.lock
+	$(UV) pip compile $(COMPILE) bench/requirements.in -o bench/requirements.lock
+	@! grep -n '://' requirements.lock requirements-dev.lock tests/clients/requirements.lock bench/requirements.lock
 
 clean: ## remove the venv, all data of `make run` and every cache
 	@if [ -x .venv/bin/python ]; then $(IN) local clean; fi

@@ -1,31 +1,24 @@
-"""`python -m bench.gate`: how long a gate waits for its answer, on this machine, beside an answer that asks nothing.
-
-A database of a year of a busy place, one API process, clients that keep their connections. Prints percentiles.
-"""
+"""A gate's question, beside an answer that asks nothing: a year of a busy place, gates that keep their connections."""
 
 import asyncio
-import os
-import statistics
-import subprocess
-import sys
-import time
 from datetime import UTC, datetime
-from pathlib import Path
+from functools import partial
 
 import asyncpg
-import httpx
-from cryptography.fernet import Fernet
 
-from local.servers import Pair, throwaway
-from local.state import free_ports
+from bench.figures import Measured, Section, quantile, ratios
+from bench.load import Told, get
+from bench.reads import OURS
+from bench.rounds import timed
+from bench.servers import House, Program
 from models.actions.keys import create_api_key
 from models.rules.states import KeyPurpose, Role
 from models.tables.config import opened
 
-ROOT = Path(__file__).resolve().parents[1]
-PEOPLE, CLASSES_EACH, REQUESTS = 2_000, 100, 6_000
+NOTHING = "`/healthz`"
+PEOPLE, CLASSES_EACH, DIFFERENT = 1_000, 100, 1_000
 # (gates, seconds between the questions of one): as fast as they are answered, then a busy building
-LOADS = ((1, 0.0), (4, 0.0), (16, 0.0), (40, 0.2))
+LOADS = ((1, 0.0), (16, 0.0), (40, 0.2))
 
 # everybody attends a class a day, for a hundred days until today; every tenth person is suspended
 SEED = f"""
@@ -59,98 +52,49 @@ INSERT INTO access_token (id, created_at, updated_at, user_id, membership_id, cl
 """
 
 
-async def seeded(database_url: str) -> tuple[str, list[str]]:
-    """A migrated database -> a key of a gate, and the questions to ask it."""
-    connection = await asyncpg.connect(database_url, server_settings={"statement_timeout": "0"})
-    await connection.execute(SEED, timeout=600)
-    await connection.execute("VACUUM ANALYZE", timeout=600)  # or it happens while the gates wait
+async def _asking(url: str) -> tuple[str, list[str]]:
+    """A filled database -> a key of a gate, and the questions to ask it."""
+    connection = await asyncpg.connect(url)
     centre = await connection.fetchval("SELECT id FROM centre")
-    people = await connection.fetch("SELECT id FROM user_account ORDER BY random() LIMIT 2000")
+    people = await connection.fetch(f"SELECT id FROM user_account ORDER BY random() LIMIT {DIFFERENT}")
     await connection.close()
-    async with opened(database_url):
+    async with opened(url):
         _, token = await create_api_key(
             name="gate", role=Role.PARTNER, purpose=KeyPurpose.GATE, acting="bench", at=datetime.now(UTC)
         )
     return token, [f"/gate/v1/may-enter?user={person['id']}&centre={centre}" for person in people]
 
 
-def told(times: list[float], wall: float) -> str:
-    """Seconds of each request -> a line."""
-    cut = statistics.quantiles(times, n=1000)
-    p50, p99, p999 = (1000 * cut[at] for at in (499, 989, 998))
-    return f"p50 {p50:6.2f} ms   p99 {p99:6.2f} ms   p99.9 {p999:6.2f} ms   {len(times) / wall:7.0f} a second"
+def _asked(house: House, api: Program, requests: list[bytes], gates: int, every: float, seconds: float) -> Told:
+    return house.load.run(api.port, requests, seconds, connections=gates, gap=every, expected=b"{")
 
 
-async def measured(
-    url: str, token: str, paths: list[str], at_once: int, every: float
-) -> tuple[list[float], float, set[bytes]]:
-    """(API, key, questions, gates, seconds between) -> seconds of each, seconds of all, the kinds of answers."""
-    host, port = url.removeprefix("http://").split(":")
-    times: list[float] = []
-    answers: set[bytes] = set()
-
-    async def client(number: int) -> None:
-        reader, writer = await asyncio.open_connection(host, int(port))
-        for turn in range(REQUESTS // at_once):
-            # by the clock, not by the last answer: a gate that waited once must not bring all of them in step
-            await asyncio.sleep(begun + every * (turn + number / at_once) - time.perf_counter())
-            path = paths[(turn * at_once + number) % len(paths)]
-            began = time.perf_counter()
-            writer.write(f"GET {path} HTTP/1.1\r\nhost: bench\r\nauthorization: Bearer {token}\r\n\r\n".encode())
-            head = await reader.readuntil(b"\r\n\r\n")
-            length = int(head.lower().split(b"content-length: ")[1].split(b"\r\n")[0])
-            body = await reader.readexactly(length)
-            times.append(time.perf_counter() - began)
-            answers.add(head[9:12] + b" " + body[: body.find(b'"until"')])
-        writer.close()
-
-    begun = time.perf_counter()
-    await asyncio.gather(*map(client, range(at_once)))
-    return times, time.perf_counter() - begun, answers
+def run(house: House) -> Section:
+    """How long gates wait, with more and more of them at once."""
+    section = Section("Gates", WORDS)
+    database = house.empty("bench_gate")
+    house.say("gates: a year of classes")
+    house.fill(database, SEED)
+    token, paths = asyncio.run(_asking(house.pair.named(database)))
+    questions = [get(path, authorization=f"Bearer {token}") for path in paths]
+    with house.api(database) as api:
+        for gates, every in LOADS:
+            house.say(f"gates: {gates} at once")
+            turns = {
+                OURS: partial(_asked, house, api, questions, gates, every),
+                NOTHING: partial(_asked, house, api, [get("/healthz")], gates, every),
+            }
+            told = timed(turns, min(3, house.rounds), house.seconds)
+            how = f"{gates} gates, one question each {every} s" if every else f"{gates} at once"
+            for part in (0.5, 0.99):
+                waits = {name: [1000 * quantile(each.times, part) for each in rounds] for name, rounds in told.items()}
+                words = f"time to answer, p{100 * part:.0f}, {how}"
+                section.lines.append(Measured(words, "", waits[OURS], None, " ms"))
+                section.lines.append(Measured(words, NOTHING, ratios(waits[OURS], waits[NOTHING])))
+    return section
 
 
-def run(pair: Pair) -> None:
-    """Seed, serve, ask, tell."""
-    port = free_ports(1)[0]
-    settings = {
-        "DATABASE_URL": pair.database_url,
-        "REDIS_URL": pair.redis_url,
-        "DUEFLOW_SECRET_KEY": Fernet.generate_key().decode(),
-    }
-    env = {**os.environ, **settings}
-    subprocess.run([sys.executable, "-m", "app", "migrate"], cwd=ROOT, env=env, check=True)
-    token, paths = asyncio.run(seeded(pair.database_url))
-    argv = ["-m", "uvicorn", "app:app", "--port", str(port), "--loop", "uvloop", "--http", "httptools"]
-    server = subprocess.Popen([sys.executable, *argv, "--no-access-log", "--log-level", "error"], cwd=ROOT, env=env)
-    try:
-        asyncio.run(compared(f"http://127.0.0.1:{port}", token, paths))
-    finally:
-        server.terminate()
-        server.wait(10)
-
-
-async def compared(url: str, token: str, paths: list[str]) -> None:
-    """Ask both, with more and more clients at once."""
-    await ready(url)
-    for at_once, every in LOADS:
-        floor, wall, _ = await measured(url, token, ["/healthz"], at_once, every)
-        print(f"{at_once:3} gates, {every} s   healthz   {told(floor, wall)}")
-        times, wall, answers = await measured(url, token, paths, at_once, every)
-        print(f"{at_once:3} gates, {every} s   gate      {told(times, wall)}")
-        print(*sorted(f"     {answer.decode()}" for answer in answers), sep="\n")
-
-
-async def ready(url: str) -> None:
-    """Wait until the API answers, 30 seconds at most."""
-    async with asyncio.timeout(30), httpx.AsyncClient(trust_env=False) as client:
-        while True:
-            try:
-                if (await client.get(f"{url}/readyz")).status_code == httpx.codes.OK:
-                    return
-            except httpx.TransportError:
-                await asyncio.sleep(0.1)
-
-
-if __name__ == "__main__":
-    with throwaway() as servers:
-        run(servers)
+WORDS = (
+    "`/gate/v1/may-enter` on a database where a thousand people attend a class a day for a hundred days, every tenth"
+    " of them suspended; times beside those of an answer that asks nothing."
+)

@@ -4,7 +4,6 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
@@ -41,10 +40,12 @@ async def prepare(nets: Mapping[Invoice, int], systems: Iterable[Provider]) -> N
     """Write down what each system is to get of invoices that are billed off, each with its net."""
     asked = await asked_by([invoice.id for invoice in nets])
     await Shipment.bulk_create(
-        Shipment(invoice_id=invoice.id, system=system, kind=kind, reference=_named(invoice, kind))
-        for invoice, net in nets.items()
-        for system in systems
-        for kind in issued(system, asked[invoice.id], net)
+        [
+            Shipment(invoice_id=invoice.id, system=system, kind=kind, reference=_named(invoice, kind))
+            for invoice, net in nets.items()
+            for system in systems
+            for kind in issued(system, asked[invoice.id], net)
+        ]
     )
 
 

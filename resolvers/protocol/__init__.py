@@ -8,5 +8,5 @@
     engine                         a request -> its answer
     faults                         what is told of what went wrong, and what the log alone is told
 
-Of Strawberry only its validation and its test for awaitables are used here, and no extension anywhere (decision 72).
+Of Strawberry only its validation and its test for awaitables are used here, and no extension anywhere (decision 69).
 """

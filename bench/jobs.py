@@ -1,0 +1,249 @@
+"""Jobs: how soon one begins, how many a second, and what a worker that waits costs; beside arq, saq and a plain list.
+
+Our jobs are written by mutations through the API (`updateUser` asks for a `courses.push_user`, which finds nothing to
+tell after a look-up), and run by `python -m workers`. Their rows say when each was made and finished.
+"""
+
+import asyncio
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from functools import partial
+from itertools import islice
+from pathlib import Path
+
+import asyncpg
+import redis
+
+from bench import data, tools
+from bench.figures import Measured, Section, at_least, at_most, exponent, quantile, ratios, spread
+from bench.load import CONNECTIONS
+from bench.peers.queues import GAP_SECONDS, TOLD
+from bench.reads import OURS
+from bench.rounds import interleaved
+from bench.servers import ROOT, House, Program
+from bench.writes import CHANGES
+
+ARQ, ARQ_LOOKING, SAQ, LIST = "arq, tuned", "arq, tuned, one look-up a job", "saq", "LPUSH and BRPOP"
+ROUNDS = 3
+FILLED = 3_000
+DRIPPED = 300
+IDLE_SECONDS, SETTLED_SECONDS = 10.0, 6.0
+LONGEST_SECONDS = 120
+KIND = "courses.push_user"
+_DONE = f"SELECT count(*) FROM job WHERE kind = '{KIND}' AND state <> 'DONE'"
+_WHEN = f"""SELECT extract(epoch FROM created_at)::float8 AS sent, extract(epoch FROM finished_at)::float8 AS ended
+    FROM job WHERE kind = '{KIND}'"""
+Begun = list[tuple[float, float]]  # when a job was sent and when it began, in seconds
+
+
+@dataclass(frozen=True, slots=True)
+class Queue:
+    """A queue beside ours: its name in `peers.queues`, whose Python runs it, and Valkey's database for it."""
+
+    kind: str
+    python: Path
+    database: int
+    environment: Mapping[str, str]
+
+    def url(self, house: House) -> str:
+        """Where its keys are."""
+        return f"{house.pair.redis_url.rpartition('/')[0]}/{self.database}"
+
+    def argv(self, house: House, how: str, number: int = 0) -> tuple[str, ...]:
+        """The command that works, fills or drips."""
+        program = str(ROOT / "bench" / "peers" / "queues.py")
+        return (str(self.python), program, self.kind, how, self.url(house), str(number))
+
+    @contextmanager
+    def worker(self, house: House) -> Iterator[Program]:
+        """A worker of this queue."""
+        with house.program(f"queue-{self.kind}", self.argv(house, "work"), self.environment, said="works") as running:
+            yield running
+
+    def send(self, house: House, how: str, number: int) -> None:
+        """Enqueue, in a process of its own."""
+        subprocess.run(self.argv(house, how, number), check=True, cwd=ROOT)
+
+    def told(self, house: House) -> Begun:
+        """What its worker tells in the end."""
+        with redis.Redis.from_url(self.url(house)) as client:
+            told = client.blpop([TOLD], LONGEST_SECONDS)
+        if told is None:
+            raise TimeoutError(f"{self.kind} did not finish")
+        return [(sent, began) for sent, began in json.loads(told[1])]
+
+    def filled(self, house: House, number: int) -> Begun:
+        """Jobs that wait for a worker that starts."""
+        self.send(house, "fill", number)
+        with self.worker(house):
+            return self.told(house)
+
+    def dripped(self, house: House, number: int) -> Begun:
+        """Jobs that come one by one to a worker that waits."""
+        with self.worker(house):
+            time.sleep(0.5)
+            self.send(house, "drip", number)
+            return self.told(house)
+
+
+@dataclass(frozen=True, slots=True)
+class Own:
+    """Our queue."""
+
+    database: str
+    token: str
+    api: Program
+
+    def sent(self, house: House, number: int, gap: float = 0.0) -> None:
+        """Ask for so many jobs, at once or one by one."""
+        wanted = list(islice(CHANGES[0].ours(self.token, data.PEOPLE * house.scale // 100), number))
+        expected, connections = b'{"data":{"updateUser":{"user":{"id":', 1 if gap else CONNECTIONS
+        house.load.run(
+            self.api.port,
+            wanted,
+            LONGEST_SECONDS,
+            expected=expected,
+            once=True,
+            gap=gap,
+            connections=connections,
+        )
+
+    def ended(self, house: House) -> Begun:
+        """Wait until all have ended -> when each was written and ended; they are forgotten."""
+
+        async def wait() -> Begun:
+            connection = await asyncpg.connect(house.pair.named(self.database))
+            deadline = time.monotonic() + LONGEST_SECONDS
+            while await connection.fetchval(_DONE):
+                if time.monotonic() > deadline:
+                    raise TimeoutError("our jobs did not finish")
+                await asyncio.sleep(0.1)
+            found = [(row["sent"], row["ended"]) for row in await connection.fetch(_WHEN)]
+            await connection.execute(f"DELETE FROM job WHERE kind = '{KIND}'")
+            await connection.close()
+            return found
+
+        return asyncio.run(wait())
+
+    def cleared(self, house: House) -> None:
+        """Forget the jobs that other measurements asked for, and who was to be woken for them."""
+        house.fill(self.database, "DELETE FROM job")
+        with redis.Redis.from_url(house.pair.redis_url) as client:
+            client.flushall()
+
+    def filled(self, house: House, number: int) -> Begun:
+        """Jobs that wait for a worker that starts."""
+        self.sent(house, number)
+        with house.worker(self.database):
+            return self.ended(house)
+
+    def dripped(self, house: House, number: int) -> Begun:
+        """Jobs that come one by one to a worker that waits."""
+        with house.worker(self.database):
+            time.sleep(SETTLED_SECONDS / 2)
+            self.sent(house, number, GAP_SECONDS)
+            return self.ended(house)
+
+
+def rate(begun: Begun) -> float:
+    """Jobs a second, from the first that began to the last."""
+    starts = [start for _, start in begun]
+    return (len(starts) - 1) / (max(starts) - min(starts))
+
+
+def delays(begun: Begun) -> list[float]:
+    """Milliseconds from sending to beginning, of each."""
+    return [1000 * (began - sent) for sent, began in begun]
+
+
+def run(house: House) -> Section:
+    """Throughput, delay, growth, and what waiting costs."""
+    section = Section("Jobs", WORDS)
+    database = house.seeded(house.scale)
+    python, look_up = Path(sys.executable), {"DATABASE_URL": house.pair.named(database)}
+    beside = {
+        ARQ: Queue("arq", python, 1, {}),
+        ARQ_LOOKING: Queue("arq", python, 2, look_up),
+        LIST: Queue("list", python, 4, {}),
+    }
+    try:
+        beside[SAQ] = Queue("saq", tools.python(), 3, {})
+    except tools.Missing as missing:
+        section.notes.append(f"saq was skipped: {missing}.")
+    own = Own(database, house.token(database), house.api_of(house.scale))
+    own.cleared(house)
+    number = FILLED * house.scale // 100
+    house.say("jobs: throughput")
+    turns: dict[str, Callable[[], Begun]] = {OURS: partial(own.filled, house, number)}
+    turns |= {name: partial(queue.filled, house, number) for name, queue in beside.items()}
+    rates = {name: list(map(rate, told)) for name, told in interleaved(turns, min(ROUNDS, house.rounds)).items()}
+    for name in beside:
+        target = at_least(1) if name in (ARQ, ARQ_LOOKING) else None
+        section.lines.append(Measured("jobs a second", name, ratios(rates[OURS], rates[name]), target))
+    _delays(house, section, own, beside)
+    house.say("jobs: growth")
+    sizes = [number // 100 or 20, number // 10]
+    costs = [size / rate(own.filled(house, size)) for size in sizes] + [number / spread(rates[OURS]).median]
+    words = "exponent of time by number of jobs"
+    section.lines.append(
+        Measured(words, f"{[*sizes, number]} jobs", [exponent([*sizes, number], costs)], at_most(1.1), "")
+    )
+    _idle(house, section, beside)
+    if section.missed:
+        _profiled(house, section, own, number)
+    return section
+
+
+def _delays(house: House, section: Section, own: Own, beside: Mapping[str, Queue]) -> None:
+    house.say("jobs: from enqueued to begun")
+    number = DRIPPED * house.scale // 100
+    found = {OURS: delays(own.dripped(house, number))}
+    found |= {name: delays(queue.dripped(house, number)) for name, queue in beside.items() if name != ARQ_LOOKING}
+    for name, values in found.items():
+        p50, p99 = quantile(values, 0.5), quantile(values, 0.99)
+        whose = "ours" if name == OURS else name
+        section.lines.append(Measured(f"from enqueued to begun, p50, {whose}", "", [p50], None, " ms"))
+        target = at_most(20) if name == OURS else None
+        section.lines.append(Measured(f"from enqueued to begun, p99, {whose}", "", [p99], target, " ms"))
+
+
+def _idle(house: House, section: Section, beside: Mapping[str, Queue]) -> None:
+    house.say("jobs: what a worker that waits costs")
+    database = house.empty("bench_idle")
+    with ExitStack() as running:
+        workers = {OURS: running.enter_context(house.worker(database))}
+        for name, queue in beside.items():
+            if name != ARQ_LOOKING:
+                workers[name] = running.enter_context(queue.worker(house))
+        time.sleep(SETTLED_SECONDS)
+        before = {name: program.cpu for name, program in workers.items()}
+        time.sleep(IDLE_SECONDS)
+        for name, program in workers.items():
+            share = 100 * (program.cpu - before[name]) / IDLE_SECONDS
+            whose = "ours" if name == OURS else name
+            target = at_most(0.5) if name == OURS else None
+            section.lines.append(
+                Measured(f"processor while nothing is to do, {whose}", "", [share], target, " % of a core")
+            )
+
+
+def _profiled(house: House, section: Section, own: Own, number: int) -> None:
+    file = house.profiles / "jobs.txt"
+    own.sent(house, number)
+    with house.worker(own.database, profile=file) as profiled:
+        profiled.watch()
+        own.ended(house)
+    section.profiles.append(file)
+
+
+WORDS = (
+    "Jobs a second from the first that began to the last, of those that waited when the worker started; ratios of one"
+    " round each. Ours are rows in PostgreSQL, written by mutations with their change, and end with their row; the"
+    " others' are lost with Redis. Delays are of jobs that come one by one: ours from the row's making until its job"
+    " has ended, the others' until it begins. arq polls a hundred times a second and runs two hundred at once."
+)
