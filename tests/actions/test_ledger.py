@@ -475,7 +475,12 @@ async def test_what_was_there_before_the_books_is_opened_once() -> None:
         "provider": "STRIPE",
     }
     invoice = await Invoice.create(
-        external_id=a_name("in"), user_id=clinic.user.id, amount_paid=50_00, amount_refunded=20_00, **period
+        external_id=a_name("in"),
+        user_id=clinic.user.id,
+        attendee_id=clinic.user.id,
+        amount_paid=50_00,
+        amount_refunded=20_00,
+        **period,
     )
     await Allocation.create(invoice_id=invoice.id, version=1, kind=Kind.AD_HOC, amount=30_00, currency="GBP")
     await sql("UPDATE invoice SET created_at = '2026-01-01' WHERE id = $1", invoice.id)
