@@ -4,9 +4,10 @@ A process takes a little more out of a bucket than it needs, so that most operat
 spent within a second is lost. While Redis is away each process gives every caller a part of the rate.
 """
 
+import asyncio
 import time
 from collections import OrderedDict
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import structlog
@@ -50,6 +51,7 @@ class _Held:
     behind: int = 0  # what Redis had left when it was asked last
     alone: float = 0.0
     alone_at: float = 0.0
+    turn: asyncio.Lock = field(default_factory=asyncio.Lock)
 
 
 class RedisPurse:
@@ -69,14 +71,22 @@ class RedisPurse:
 
     async def spend(self, caller: str, points: int) -> Left:
         """Pay from what this process holds, else from Redis, else from this process's part of the rate."""
-        held, now = self._of(caller), time.monotonic()
+        held = self._of(caller)
+        if (left := self._at_hand(held, points)) is None:
+            async with held.turn:  # one asks for all: of what many take ahead at the same time most would be lost
+                left = self._at_hand(held, points) or await self._from_redis(caller, held, points)
+        return left
+
+    def _at_hand(self, held: _Held, points: int) -> Left | None:
+        now = time.monotonic()
         if held.until <= now:
             held.points = 0
         if held.points >= points:
             held.points -= points
             return Left(held.points + held.behind)
-        if now < self._away_until:
-            return self._alone(held, points, now)
+        return self._alone(held, points, now) if now < self._away_until else None
+
+    async def _from_redis(self, caller: str, held: _Held, points: int) -> Left:
         had, held.points = held.points, 0
         needed = points - had
         wished = needed + int(self.per_second * TAKEN_AHEAD_SECONDS)
@@ -86,7 +96,8 @@ class RedisPurse:
             )
         except (RedisError, OSError) as away:
             _log.warning("redis is away, callers have a part of their rate", error=type(away).__name__)
-            self._away_until = time.monotonic() + ASK_REDIS_AGAIN_SECONDS
+            now = time.monotonic()
+            self._away_until = now + ASK_REDIS_AGAIN_SECONDS
             return self._alone(held, points, now)
         held.behind = int(left)
         if not taken:

@@ -323,6 +323,10 @@ async def test_most_operations_ask_redis_nothing(purses: Any, redis_url: str) ->
     for _ in range(10):
         assert (await purses[0].spend("c", 1)).wait == 0
     assert len(calls) <= 2
+    calls.clear()
+    lefts = await asyncio.gather(*(purses[0].spend("d", 1) for _ in range(50)))
+    assert len(calls) <= 10, "one asks for many"
+    assert [left.wait for left in lefts] == [0] * 50
 
 
 async def test_without_redis_callers_have_a_part_and_no_more() -> None:
