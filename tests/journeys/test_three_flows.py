@@ -76,10 +76,15 @@ async def test_an_invoice_follows_its_classes_and_is_shipped_once(staged: Staged
 
 # -- the same end, once, while the worker is killed and Redis is emptied at the worst points ------------------
 
-DISTURBED = pytest.mark.parametrize("disturbance", ["the worker is killed", "Redis is emptied"])
+KILLED, EMPTIED = "the worker is killed", "Redis is emptied"
 
 
-@DISTURBED
+def disturbed(here: str, elsewhere: str) -> pytest.MarkDecorator:
+    """Every flow bears both; of the two one is seen each time, the other where there is time for all."""
+    return pytest.mark.parametrize("disturbance", [here, pytest.param(elsewhere, marks=pytest.mark.soak)])
+
+
+@disturbed(KILLED, EMPTIED)
 async def test_a_booking_is_charged_and_confirmed_once(staged: Staged, disturbance: str) -> None:
     """Six credits drawn, 20.00 taken once."""
     seen = await booking.book_with_credits(staged(disturbance), 10)
@@ -92,7 +97,7 @@ async def test_a_booking_is_charged_and_confirmed_once(staged: Staged, disturban
     assert [(each["amount"], each["status"]) for each in seen["intents"]] == [(2000, "succeeded")]
 
 
-@DISTURBED
+@disturbed(KILLED, EMPTIED)
 async def test_a_failed_debit_shuts_and_opens_the_door_once(staged: Staged, disturbance: str) -> None:
     """One move down, one notice, one move up, one payment."""
     stage = staged(disturbance)
@@ -103,7 +108,7 @@ async def test_a_failed_debit_shuts_and_opens_the_door_once(staged: Staged, dist
     assert [payment["status"] for payment in seen["active"]["payments"]["nodes"]] == ["CONFIRMED"]
 
 
-@DISTURBED
+@disturbed(EMPTIED, KILLED)
 async def test_both_invoices_are_shipped_once(staged: Staged, disturbance: str) -> None:
     """One over the class that is left, one AdHoc, each once in the practice system and once in the books."""
     stage = staged(disturbance)
