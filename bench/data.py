@@ -56,12 +56,12 @@ INSERT INTO membership (id, created_at, updated_at, user_id, membership_type_id,
   SELECT {_id(MEMBERSHIP, "n")}, {_NOW}, {_id(USER, f"1 + (n - 1) % {users}")}, {_id(KIND, f"1 + n % {CENTRES}")},
     {_id(CENTRE, f"1 + n % {CENTRES}")}, 3000 + n % 50, 'GBP', 'ACTIVE', date '2025-01-01' + n % 365, 1
   FROM generate_series(1, {memberships}) n;
-INSERT INTO invoice (id, created_at, updated_at, provider, external_id, number, membership_id, user_id, status,
-  currency, amount_paid, amount_refunded, total, tax, discount, credit_used, credited, period_start, period_end,
-  billed_off_at)
+INSERT INTO invoice (id, created_at, updated_at, provider, external_id, number, membership_id, user_id, attendee_id,
+  status, currency, amount_paid, amount_refunded, total, tax, discount, credit_used, credited, drawn, period_start,
+  period_end, billed_off_at)
   SELECT {_id(INVOICE, "n")}, {_NOW}, 'STRIPE', 'in_' || n, 'N-' || n,
-    {_id(MEMBERSHIP, f"1 + (n - 1) % {memberships}")}, {_id(USER, f"1 + (n - 1) % {users}")}, 'PAID', 'GBP',
-    3 * (1000 + n % 500), 0, 3 * (1000 + n % 500), 0, 0, 0, 0,
+    {_id(MEMBERSHIP, f"1 + (n - 1) % {memberships}")}, {_id(USER, f"1 + (n - 1) % {users}")},
+    {_id(USER, f"1 + (n - 1) % {users}")}, 'PAID', 'GBP', 3 * (1000 + n % 500), 0, 3 * (1000 + n % 500), 0, 0, 0, 0, 0,
     timestamptz '2025-01-01' + make_interval(months => (n - 1) / {users}),
     timestamptz '2025-02-01' + make_interval(months => (n - 1) / {users}), now()
   FROM generate_series(1, {invoices}) n;
@@ -101,10 +101,11 @@ INSERT INTO attendance (id, created_at, updated_at, class_session_id, user_id, m
     {_id(USER, "n")}, {_id(MEMBERSHIP, "n")}, 'ATTENDED', 'NOOKAL', false
   FROM generate_series(1, {number}) n, generate_series(0, {CLASSES_EACH - 1}) k;
 INSERT INTO invoice (id, created_at, updated_at, provider, external_id, number, subscription_id, membership_id, user_id,
-  status, currency, amount_paid, amount_refunded, total, tax, discount, credit_used, credited, period_start, period_end)
+  attendee_id, status, currency, amount_paid, amount_refunded, total, tax, discount, credit_used, credited, drawn,
+  period_start, period_end)
   SELECT {_id(INVOICE, "n")}, {_NOW}, 'STRIPE', 'in_' || n, 'N-' || n, {_id(SUBSCRIPTION, "n")},
-    {_id(MEMBERSHIP, "n")}, {_id(USER, "n")}, 'PAID', 'GBP', 10000 + n % 97, 0, 10000 + n % 97, 0, 0, 0, 0,
-    '2026-01-01', '2026-02-01' FROM generate_series(1, {number}) n;
+    {_id(MEMBERSHIP, "n")}, {_id(USER, "n")}, {_id(USER, "n")}, 'PAID', 'GBP', 10000 + n % 97, 0, 10000 + n % 97,
+    0, 0, 0, 0, 0, '2026-01-01', '2026-02-01' FROM generate_series(1, {number}) n;
 INSERT INTO invoice_item (id, created_at, updated_at, invoice_id, external_id, position, description, amount, product,
   proration)
   SELECT {_id(ITEM, "n")}, {_NOW}, {_id(INVOICE, "n")}, 'il_' || n, 0, 'Subscription', 10000 + n % 97,
