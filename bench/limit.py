@@ -103,6 +103,15 @@ ROUTES: dict[str, Callable[[Any, Message], Awaitable[bytes]]] = {
 }
 
 
+async def _body(receive: Callable[[], Awaitable[Message]]) -> bytes:
+    message = await receive()
+    body: bytes = message["body"]
+    while message.get("more_body"):
+        message = await receive()
+        body += message["body"]
+    return body
+
+
 class Limit:
     """The server of `ROUTES`; its pool opens with it."""
 
@@ -119,7 +128,7 @@ class Limit:
         if scope["type"] == "lifespan":
             await self._live(receive, send)
             return
-        asked = orjson.loads((await receive())["body"])
+        asked = orjson.loads(await _body(receive))
         async with self._pool.acquire() as connection:
             body = await ROUTES[scope["path"]](connection, asked)
         headers = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(body))]

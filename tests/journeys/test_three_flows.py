@@ -10,6 +10,8 @@ from local.journeys.stage import Stage
 pytestmark = pytest.mark.timeout(240)
 Staged = Callable[[str], Stage]
 
+INVOICE_UPDATED = "subscription { invoiceUpdated { kind cursor invoice { id } } }"
+
 
 @pytest.mark.parametrize(
     ("credits_held", "drawn", "charged", "left"), [(10, 6, "20.00", 4), (3, 3, "50.00", 0)], ids=["ten", "three"]
@@ -56,9 +58,12 @@ async def test_a_failed_debit_suspends_and_the_money_made_good_lifts_it(staged: 
 async def test_an_invoice_follows_its_classes_and_is_shipped_once(staged: Staged) -> None:
     """BOS: 25.00 each at once, the cents on the last, all on the one left; shipped once; AdHoc when none is."""
     stage = staged("calm")
-    subscribed = await allocation.subscribe(stage)
+    async with stage.caller.watching(INVOICE_UPDATED) as watch:
+        subscribed = await allocation.subscribe(stage)
+        three, one = await allocation.change_classes(stage, subscribed)
+        ended = await allocation.end_periods(stage, subscribed)
+        told = await stage.heard(watch, "invoice", ended["first"]["id"], "InvoiceBilledOff", *["InvoiceShipped"] * 2)
     assert subscribed["invoice"]["membership"] == {"status": "ACTIVE", "amount": None}, "Stripe keeps the price"
-    three, one = await allocation.change_classes(stage, subscribed)
     versions = [
         subscribed["invoice"]["allocation"]["version"],
         three["allocation"]["version"],
@@ -66,12 +71,12 @@ async def test_an_invoice_follows_its_classes_and_is_shipped_once(staged: Staged
     ]
     assert versions == sorted(set(versions))
     assert [each["version"] for each in one["allocations"]] == list(range(1, versions[-1] + 1)), "every version is kept"
-
-    ended = await allocation.end_periods(stage, subscribed)
     assert (ended["first"]["allocation"]["kind"], ended["second"]["allocation"]["kind"]) == ("CLASSES", "AD_HOC")
     assert [shipment["system"] for shipment in ended["first"]["shipments"]] == ["NOOKAL", "XERO"]
     assert len(ended["nookal"]) == len(ended["xero"]) == 2, "each invoice exactly once in each system"
     assert [ended["events"].count(kind) for kind in ("InvoiceBilledOff", "InvoiceShipped")] == [1, 2]
+    assert (told[0], told[-3:]) == ("InvoiceOpened", ["InvoiceBilledOff", "InvoiceShipped", "InvoiceShipped"])
+    assert set(told[1:-3]) == {"InvoiceReallocated"}, "live from its arrival until it stands in both systems"
 
 
 # -- the same end, once, while the worker is killed and Redis is emptied at the worst points ------------------
