@@ -31,6 +31,7 @@ PROFILES = ROOT / "bench" / "profiles"
 TEMPLATE = "bench_template"
 # so high that nothing is throttled; the price is reckoned and paid all the same
 RATE = '{"burst": 2000000000, "per_second": 5000000}'
+LIMITS = '{"streams": 10000}'  # one caller listens a thousand times
 UVICORN = (
     *("--host", "127.0.0.1", "--lifespan", "on", "--no-access-log", "--no-proxy-headers", "--log-level", "warning"),
     *("--loop", "uvloop", "--http", "httptools", "--ws", "websockets-sansio", "--ws-max-size", "65536"),
@@ -105,6 +106,7 @@ class House:
             "REDIS_URL": self.pair.redis_url,
             "DUEFLOW_SECRET_KEY": self.secret,
             "DUEFLOW_RATE": RATE,
+            "DUEFLOW_LIMITS": LIMITS,
             "PYTHONUNBUFFERED": "1",
         }
 
