@@ -52,6 +52,8 @@ def wrong_with(url: str, *, local: bool, only: frozenset[str] = frozenset()) -> 
         return None
     if only and host not in only:
         return f"{host} is none of {', '.join(sorted(only))}."
+    if only and parts.path.strip("/"):
+        return f"The API of {host} has no path."  # a vendor's library may drop one silently
     return _wrong_at(parts, host, port)
 
 

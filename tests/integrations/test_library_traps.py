@@ -72,6 +72,28 @@ async def test_a_write_is_sent_once_under_our_key_in_the_version_we_know(
     assert len(read.calls) == 2, "a read is asked again"
 
 
+async def test_a_proxy_is_the_environments(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The library's own setting fails with every call; what the environment says is obeyed."""
+    asked: list[bytes] = []
+
+    async def proxy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        asked.append(await reader.readline())
+        writer.write(b"HTTP/1.1 502 Bad Gateway\r\ncontent-length: 0\r\nconnection: close\r\n\r\n")
+        await writer.drain()
+        writer.close()
+
+    async with await asyncio.start_server(proxy, "127.0.0.1", 0) as server:
+        port = server.sockets[0].getsockname()[1]
+        for name in ("NO_PROXY", "no_proxy", "http_proxy"):
+            monkeypatch.delenv(name, raising=False)
+        monkeypatch.setenv("HTTP_PROXY", f"http://127.0.0.1:{port}")
+        account = StripeAccount("sk_test_1", api_base="http://stripe.test")
+        with pytest.raises(Unavailable):
+            await account.status("pi_1")
+        await account.close()
+    assert {line.split(b"?")[0] for line in asked} == {b"GET http://stripe.test/v1/payment_intents/pi_1"}
+
+
 def test_nothing_blocks_the_loop_or_writes_to_the_disk(account: StripeAccount) -> None:
     with pytest.raises(RuntimeError):
         account.v1.customers.list()

@@ -106,6 +106,8 @@ def test_a_system_that_is_nowhere_else_is_called_nowhere_else() -> None:
         "api.stripe.example is none of api.stripe.com."
     )
     assert wrong_with("http://api.stripe.com", local=False, only=only) == "It must begin with https://."
+    assert wrong_with("https://api.stripe.com/v1", local=False, only=only) == "The API of api.stripe.com has no path."
+    assert wrong_with("https://api.stripe.com/", local=False, only=only) is None
     assert wrong_with("http://127.0.0.1:9", local=True, only=only) is None
 
 
