@@ -14,7 +14,7 @@ import orjson
 from bench.load import ask, post
 from bench.servers import House, Program
 from bench.shapes import Shape
-from local.state import free_ports
+from local.state import held_ports
 
 Cursor = Callable[[Shape, str], str]
 FOLDER = Path(__file__).resolve().parent / "peers"
@@ -61,7 +61,7 @@ def install() -> str:
 @contextmanager
 def served(house: House, peer: Peer, environment: Mapping[str, str]) -> Iterator[Program]:
     """A peer on a free port."""
-    (port,) = free_ports(1)
+    (port,) = held_ports(1)
     argv = ("node", str(FOLDER / peer.program))
     with house.program(
         peer.program, argv, {**environment, "PORT": str(port), "NODE_ENV": "production"}, port

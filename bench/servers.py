@@ -21,7 +21,7 @@ from bench.load import DATA, Load
 from bench.rounds import Round
 from local.process import Child, Running
 from local.servers import Pair, wait_until_ready
-from local.state import free_ports
+from local.state import held_ports
 from models.actions.keys import create_api_key
 from models.rules.states import Role
 from models.tables.config import opened
@@ -177,7 +177,7 @@ class House:
     @contextmanager
     def asgi(self, app: str, environment: Mapping[str, str], *, profile: Path | None = None) -> Iterator[Program]:
         """An ASGI application, served by uvicorn the way ours is."""
-        (port,) = free_ports(1)
+        (port,) = held_ports(1)
         argv = (*_python(profile), "uvicorn", app, "--port", str(port), *UVICORN)
         with self.program(app.partition(":")[0], argv, environment, port) as program:
             yield program

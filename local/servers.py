@@ -15,7 +15,7 @@ from pathlib import Path
 from local.postgres import Postgres
 from local.process import Running
 from local.programs import ServerBrokenError
-from local.state import free_ports
+from local.state import held_ports
 from local.valkey import Valkey
 
 
@@ -38,7 +38,7 @@ def throwaway(parent: Path | None = None) -> Iterator[Pair]:
     # As root PostgreSQL runs as nobody, who may not reach a temporary folder of root's own choice.
     parent = parent or Path("/tmp" if os.geteuid() == 0 else tempfile.gettempdir())  # noqa: S108 - mkdtemp makes it safe
     folder = Path(tempfile.mkdtemp(prefix="dueflow-", dir=parent))
-    valkey_port, postgres_port = free_ports(2)
+    valkey_port, postgres_port = held_ports(2)
     valkey = Valkey(folder / "valkey", valkey_port, secrets.token_hex(8), keep=False)
     postgres = Postgres(folder / "postgres", postgres_port, secrets.token_hex(8), secrets.token_hex(8), keep=False)
     running: list[Running] = []

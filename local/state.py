@@ -26,6 +26,7 @@ SERVICES = ("api", "valkey", "postgresql", "admin", "stripe", "gocardless", "cou
 # Below the ports the system lends to outgoing connections, so that nobody takes ours between two runs.
 _PORTS = range(20000, 32000)
 _LARGEST_LOG_BYTES = 5_000_000
+_HELD: list[socket.socket] = []
 
 
 class AlreadyRunningError(Exception):
@@ -57,6 +58,19 @@ def free_ports(count: int) -> list[int]:
     candidates = random.sample(_PORTS, len(_PORTS))
     found = (port for port in candidates if is_free(port))
     return [next(found) for _ in range(count)]
+
+
+def held_ports(count: int) -> list[int]:
+    """`count` different loopback ports that nobody else is given while this process lives.
+
+    Each stays bound here without listening: a server that reuses addresses, as all do, may still listen on it.
+    """
+    found = [socket.socket() for _ in range(count)]
+    for one in found:
+        one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        one.bind(("127.0.0.1", 0))
+    _HELD.extend(found)
+    return [one.getsockname()[1] for one in found]
 
 
 @dataclass(slots=True)

@@ -59,16 +59,17 @@ class DirectDebits(Calls):
         """
         if order.mandate is None:
             raise Refused("There is no mandate to collect on.", code="NO_MANDATE")
-        mandate = await self.mandate(order.mandate)
-        first = mandate.get("next_possible_charge_date")
+        first = (await self.mandate(order.mandate)).get("next_possible_charge_date")
         params = {
             "amount": order.amount,
             "currency": order.currency,
-            "charge_date": max(order.charge_on, date.fromisoformat(first) if first else order.charge_on).isoformat(),
             "description": order.description[:LONGEST_DESCRIPTION],
             "metadata": _metadata("payment_id", order.payment_id, order.metadata),
             "links": {"mandate": order.mandate},
         }
+        # the first day is not named: it may have passed when the call arrives, and a day too early is refused
+        if first is None or order.charge_on > date.fromisoformat(first):
+            params["charge_date"] = order.charge_on.isoformat()
         made = await self._create(self._api.payments.create, self.payment, params, order.key)
         return await self._told(_ordered(order, made))
 

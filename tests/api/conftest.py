@@ -3,7 +3,6 @@
 import asyncio
 import os
 import re
-import socket
 import subprocess
 import sys
 import time
@@ -21,6 +20,7 @@ import pytest_asyncio
 import websockets
 from tortoise import Tortoise
 
+from local.state import held_ports
 from models.actions.keys import create_api_key
 from models.rules.states import Role
 from models.tables.config import tortoise_config
@@ -110,8 +110,7 @@ PERSONAL = re.compile(
 @pytest.fixture(scope="module")
 def served(database_url: str, redis_url: str, secret_key: str, tmp_path_factory: Any) -> Iterator[str]:
     """The API's address. What it wrote until the end is searched for secrets and people."""
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
+    (port,) = held_ports(1)
     url = f"http://127.0.0.1:{port}"
     settings = {
         "DATABASE_URL": database_url,

@@ -6,7 +6,6 @@ import hmac
 import json
 import os
 import re
-import socket
 import subprocess
 import sys
 import time
@@ -21,6 +20,7 @@ import pytest
 import pytest_asyncio
 from graphql import GraphQLNonNull, get_named_type
 
+from local.state import held_ports
 from models.actions.vault import Vault
 from models.rules.booking import Method
 from models.rules.lifecycle import Status
@@ -71,8 +71,7 @@ def log(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def served(database_url: str, redis_url: str, secret_key: str, log: Path) -> Iterator[str]:
     """The API's address; it runs as in production, its log kept."""
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
+    (port,) = held_ports(1)
     settings = {"DATABASE_URL": database_url, "REDIS_URL": redis_url, "DUEFLOW_SECRET_KEY": secret_key}
     argv = [sys.executable, "-m", "uvicorn", "app:app", "--host", "127.0.0.1", "--port", str(port)]
     with log.open("wb") as kept:

@@ -27,7 +27,7 @@ import websockets
 from integrations.bus import RedisBus
 from integrations.guard import Reach
 from integrations.hooks import Hooks
-from local.state import free_ports
+from local.state import held_ports
 from models.actions.keys import create_api_key
 from models.actions.vault import Vault
 from models.actions.webhook_endpoints import create_webhook_endpoint
@@ -163,7 +163,7 @@ async def test_the_partners_script_takes_what_is_genuine_once_and_reads_it(
     api: Any, ids: dict[str, str], secret_key: str
 ) -> None:
     _, token = await create_api_key(name="partner", role=Role.PARTNER, acting="test", at=NOW)
-    vault, (port,), secret = Vault(secret_key), free_ports(1), written_secret(b"k" * 32)
+    vault, (port,), secret = Vault(secret_key), held_ports(1), written_secret(b"k" * 32)
     sealed = vault.seal({"secrets": json.dumps([{"secret": secret, "until": None}])})
     settings = {"DUEFLOW_URL": f"{api.url}/graphql", "DUEFLOW_KEY": token, "DUEFLOW_SECRET": secret}
     script = await asyncio.create_subprocess_exec(

@@ -11,9 +11,9 @@ import pytest
 
 from integrations.clock import SandboxAdmin, SandboxClock, SystemClock
 from integrations.mail import Mail
+from local.state import held_ports
 from models.ports import OutcomeUnknown, Refused, Unavailable
 from tests.integrations.conftest import Sandbox
-from tests.sandbox.conftest import free_ports
 
 SOON = timedelta(seconds=2)
 
@@ -69,7 +69,7 @@ async def test_the_sandbox_is_moved_and_only_forward(sandbox: Sandbox) -> None:
 
 
 async def test_a_sandbox_that_is_gone_is_unavailable() -> None:
-    admin = SandboxAdmin(f"http://127.0.0.1:{free_ports(1)[0]}")
+    admin = SandboxAdmin(f"http://127.0.0.1:{held_ports(1)[0]}")
     with pytest.raises(Unavailable):
         await admin.move_clock(datetime.now(UTC))
     await admin.close()
@@ -157,7 +157,7 @@ async def test_what_the_server_says_to_it(server: MailServer, says: dict[str, st
 
 async def test_no_server_is_unavailable() -> None:
     with pytest.raises(Unavailable):
-        await Mail(f"smtp://127.0.0.1:{free_ports(1)[0]}?from=office@example.org").send(**MESSAGE)
+        await Mail(f"smtp://127.0.0.1:{held_ports(1)[0]}?from=office@example.org").send(**MESSAGE)
 
 
 @pytest.mark.parametrize("url", ["", "http://127.0.0.1", "smtp://127.0.0.1", "smtp://?from=a@example.org"])

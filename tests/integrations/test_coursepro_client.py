@@ -9,9 +9,9 @@ from uuid import UUID
 import pytest
 
 from integrations.coursepro.client import CoursePro
+from local.state import held_ports
 from models.ports import CartPush, MembershipPush, OutcomeUnknown, ProviderError, RateLimited, Refused, Unavailable
 from tests.integrations.conftest import Sandbox
-from tests.sandbox.conftest import free_ports
 
 PUSH = MembershipPush(
     event_id="ev-1",
@@ -180,7 +180,7 @@ async def test_while_it_is_down_the_news_waits(coursepro: CoursePro, sandbox: Sa
 
 
 async def test_nobody_listens() -> None:
-    nowhere = f"http://127.0.0.1:{free_ports(1)[0]}"
+    nowhere = f"http://127.0.0.1:{held_ports(1)[0]}"
     dead = CoursePro(
         cart_complete_url=f"{nowhere}/cart-complete",
         user_sync_url=f"{nowhere}/user-sync",

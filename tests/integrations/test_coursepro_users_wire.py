@@ -20,6 +20,7 @@ from integrations.coursepro.client import CoursePro
 from integrations.coursepro_calls import routes
 from integrations.registry import COURSE_CALLS, Registry
 from local.sandbox.coursepro.inbox import signature
+from local.state import held_ports
 from models.actions import claims, inbound, jobs, links, user_fields, user_sync, users
 from models.actions.keys import create_api_key
 from models.actions.settings import configure_provider
@@ -35,7 +36,7 @@ from models.tables.user import ExternalLink, User, UserField
 from tests.build import BY, NOW, a_mandate, a_user, happening, sql, tied
 from tests.integrations.conftest import StoppedClock
 from tests.integrations.test_clocks_and_mail import MailServer, server
-from tests.sandbox.conftest import CREDENTIALS, Receiver, Sandbox, free_ports, start, stop
+from tests.sandbox.conftest import CREDENTIALS, Receiver, Sandbox, start, stop
 from workers.jobs import people
 from workers.kinds import HANDLERS
 from workers.runner import Runner
@@ -95,7 +96,7 @@ async def running(
     database: None, redis_url: str, secret_key: str, tmp_path_factory: pytest.TempPathFactory
 ) -> AsyncIterator[Site]:
     """Both sides, running."""
-    vault, clock, (port,) = Vault(secret_key), StoppedClock(NOW), free_ports(1)
+    vault, clock, (port,) = Vault(secret_key), StoppedClock(NOW), held_ports(1)
     registry, bus = Registry(vault, "http://127.0.0.1:9", clock=clock), RedisBus(redis_url)
 
     async def store(provider: Provider, events: Any) -> int:

@@ -4,15 +4,16 @@ import asyncio
 import time
 from collections.abc import AsyncIterator
 from datetime import date, timedelta
+from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
 
 from integrations.gocardless.client import DirectDebits
+from local.state import held_ports
 from models.ports import Collected, Collection, OutcomeUnknown, ProviderError, RateLimited, Refused, Unavailable
 from models.rules.states import PaymentOutcome
 from tests.integrations.conftest import Sandbox, an_order
-from tests.sandbox.conftest import free_ports
 
 CREATE = "/payments$"
 
@@ -62,6 +63,23 @@ async def test_a_payment_is_asked_for_on_the_first_possible_day(
     assert (payment["charge_date"], payment["metadata"]) == (first.isoformat(), {"payment_id": str(order.payment_id)})
     (call,) = [call for call in sandbox.get("/calls?provider=gocardless") if call["method"] == "POST"]
     assert (call["idempotency_key"], call["status"]) == (order.key, 201)
+
+
+async def test_a_first_day_that_passes_before_the_call_arrives_is_not_refused(
+    debits: DirectDebits, sandbox: Sandbox, order: Collection, mandate: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    really = debits.mandate
+
+    async def looked_up_before_midnight(reference: str) -> Any:
+        found = await really(reference)
+        sandbox.advance(hours=25)
+        return found
+
+    before = await debits.next_charge_date(mandate)
+    monkeypatch.setattr(debits, "mandate", looked_up_before_midnight)
+    await debits.collect(order)
+    (payment,) = sandbox.state_of("gocardless.payments")
+    assert date.fromisoformat(payment["charge_date"]) > before
 
 
 async def test_a_later_day_is_kept(debits: DirectDebits, sandbox: Sandbox, mandate: str) -> None:
@@ -193,7 +211,7 @@ async def test_a_read_that_stays_unanswered_is_unavailable(
 
 
 async def test_nobody_listens(order: Collection) -> None:
-    dead = DirectDebits("token", api_base=f"http://127.0.0.1:{free_ports(1)[0]}")
+    dead = DirectDebits("token", api_base=f"http://127.0.0.1:{held_ports(1)[0]}")
     with pytest.raises(Unavailable):
         await dead.collect(order)
 

@@ -11,6 +11,7 @@ import pytest
 from integrations.nookal.client import Nookal
 from integrations.nookal.wire import next_page, rows
 from integrations.pace import Allowance, Pace
+from local.state import held_ports
 from models.ports import (
     OutcomeUnknown,
     OutgoingInvoice,
@@ -25,7 +26,6 @@ from models.ports import (
 from models.rules.diary import AttendanceSeen
 from models.rules.invoicing import Mark
 from tests.integrations.conftest import Sandbox, StoppedClock
-from tests.sandbox.conftest import free_ports
 
 
 @pytest.fixture
@@ -399,7 +399,7 @@ async def test_a_wrong_key_is_refused(sandbox: Sandbox, clock: StoppedClock) -> 
 
 
 async def test_nobody_listens(clock: StoppedClock) -> None:
-    dead = Nookal("key", clock, api_base=f"http://127.0.0.1:{free_ports(1)[0]}", location_id="1")
+    dead = Nookal("key", clock, api_base=f"http://127.0.0.1:{held_ports(1)[0]}", location_id="1")
     with pytest.raises(Unavailable):
         await dead.ship(an_invoice("1"))
     await dead.close()

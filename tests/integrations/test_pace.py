@@ -13,7 +13,7 @@ from integrations.limits import pace_of
 from integrations.pace import Allowance, Pace
 from integrations.together import Together
 from local.servers import wait_until_ready
-from local.state import free_ports
+from local.state import held_ports
 from local.valkey import Valkey
 from models.ports import OutcomeUnknown, RateLimited, Refused, Unavailable
 from models.rules.states import Provider
@@ -180,7 +180,7 @@ async def test_a_call_that_is_cancelled_gives_its_place_back(gate: Gate) -> None
 async def test_while_redis_is_away_each_process_takes_a_part_of_the_rate_and_the_breaker_is_closed(
     gate: Gate, tmp_path: Path
 ) -> None:
-    nobody = f"redis://127.0.0.1:{free_ports(1)[0]}/0"
+    nobody = f"redis://127.0.0.1:{held_ports(1)[0]}/0"
     worker = gate("A:alone", Allowance(((20, 1),), at_once=8), nobody)
     provider, began = Provides(*[AWAY] * 4), time.monotonic()
     await failing(worker, provider, 4)
@@ -193,7 +193,7 @@ async def test_while_redis_is_away_each_process_takes_a_part_of_the_rate_and_the
 
 async def test_redis_that_comes_back_is_used_again(gate: Gate, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(shared, "ASK_REDIS_AGAIN_SECONDS", 0.1)
-    server = Valkey(tmp_path / "valkey", free_ports(1)[0], "s3cret", keep=False)
+    server = Valkey(tmp_path / "valkey", held_ports(1)[0], "s3cret", keep=False)
     worker, provider = gate("A:back", None, server.url), Provides(AWAY, AWAY, AWAY)
     await failing(worker, provider, 1)
     from local.process import Running

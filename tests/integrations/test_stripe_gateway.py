@@ -9,10 +9,10 @@ from uuid import uuid4
 import pytest
 
 from integrations.stripe.client import StripeAccount
+from local.state import held_ports
 from models.ports import Collected, Collection, OutcomeUnknown, ProviderError, RateLimited, Refused, Unavailable
 from models.rules.states import PaymentOutcome
 from tests.integrations.conftest import Sandbox, an_order
-from tests.sandbox.conftest import free_ports
 
 CREATE = "/v1/payment_intents$"
 # The vendor's library hands httpx its form in a way httpx is giving up.
@@ -173,7 +173,7 @@ async def test_one_bad_answer_to_a_read_is_not_noticed(
 
 
 async def test_nobody_listens(order: Collection) -> None:
-    account = StripeAccount("sk_test_x", api_base=f"http://127.0.0.1:{free_ports(1)[0]}")
+    account = StripeAccount("sk_test_x", api_base=f"http://127.0.0.1:{held_ports(1)[0]}")
     with pytest.raises(Unavailable):
         await account.collect(order)
     await account.close()

@@ -23,11 +23,12 @@ from integrations.gocardless.webhook import MANDATES, DirectDebitWebhooks
 from integrations.gocardless.words import OUTCOMES, REFUNDS
 from integrations.stripe.client import StripeAccount
 from integrations.stripe.webhook import StripeWebhooks
+from local.state import held_ports
 from models.ports import CONFLICT, ReceivedEvent, RefundOrder, Refused
 from models.rules.facts import InvoiceSeen, MandateChanged, Mirrored, PaymentFact, SubscriptionSeen
 from models.rules.states import MandateStatus, PaymentOutcome
 from tests.integrations.conftest import StoppedClock, an_order
-from tests.sandbox.conftest import free_ports, until
+from tests.sandbox.conftest import until
 
 pytestmark = pytest.mark.filterwarnings("ignore:Use 'content=:DeprecationWarning")
 Sample = Callable[[str], Any]
@@ -54,7 +55,7 @@ class Vendor:
 
 @pytest.fixture(scope="module")
 def running() -> Iterator[Vendor]:
-    (port,) = free_ports(1)
+    (port,) = held_ports(1)
     vendor = Vendor(f"http://127.0.0.1:{port}")
     app = Starlette(routes=[Route("/{path:path}", vendor.__call__, methods=["GET", "POST"])])
     server = uvicorn.Server(uvicorn.Config(app, port=port, lifespan="off", log_level="warning", access_log=False))

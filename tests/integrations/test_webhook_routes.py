@@ -21,11 +21,12 @@ from integrations.registry import Registry
 from integrations.stripe.client import StripeAccount
 from integrations.stripe.webhook import StripeWebhooks
 from integrations.webhooks import MOST_BYTES, routes
+from local.state import held_ports
 from models.actions.vault import Vault
 from models.ports import ReceivedEvent, Refused, WebhookSource
 from models.rules.states import Provider
 from tests.integrations.conftest import StoppedClock
-from tests.sandbox.conftest import free_ports, until
+from tests.sandbox.conftest import until
 
 STRIPE_SECRET, GOCARDLESS_SECRET = "whsec_1", "gc_1"
 EVENT = json.dumps({"object": "event", "id": "evt_1", "type": "invoice.paid", "created": 1}).encode()
@@ -89,7 +90,7 @@ class Site:
 @pytest.fixture
 def site(clock: StoppedClock, secret_key: str) -> Iterator[Site]:
     inbox, registry = Inbox(), SetUp(Vault(secret_key), None, clock=clock)
-    (port,) = free_ports(1)
+    (port,) = held_ports(1)
     app = Starlette(routes=routes(registry, inbox))
     server = uvicorn.Server(uvicorn.Config(app, host="127.0.0.1", port=port, log_level="warning"))
     thread = threading.Thread(target=server.run, daemon=True)

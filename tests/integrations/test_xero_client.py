@@ -9,9 +9,9 @@ import pytest
 
 from integrations.xero.client import Xero
 from integrations.xero.session import Session
+from local.state import held_ports
 from models.ports import OutcomeUnknown, OutgoingInvoice, ProviderError, RateLimited, Refused, ShippedItem, Unavailable
 from tests.integrations.conftest import Sandbox
-from tests.sandbox.conftest import free_ports
 
 INVOICE = OutgoingInvoice(
     reference="DUE-000042",
@@ -202,7 +202,7 @@ async def test_a_read_that_stays_unanswered_is_unavailable(xero: Xero, sandbox: 
 
 
 async def test_nobody_listens(sandbox: Sandbox) -> None:
-    nowhere = f"http://127.0.0.1:{free_ports(1)[0]}"
+    nowhere = f"http://127.0.0.1:{held_ports(1)[0]}"
     dead = client(sandbox, api_base=nowhere, identity_base=nowhere)
     with pytest.raises(Unavailable):
         await dead.ship(INVOICE)

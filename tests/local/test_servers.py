@@ -19,7 +19,7 @@ from local import programs
 from local.postgres import Postgres
 from local.process import Child, Running
 from local.servers import Pair, throwaway, wait_until_ready
-from local.state import free_ports, is_free
+from local.state import held_ports, is_free
 from local.valkey import Valkey
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -99,7 +99,7 @@ def test_throw_away_servers_leave_neither_process_nor_file() -> None:
 
 
 def test_committed_rows_and_the_append_only_file_survive_kill_9(folder: Path) -> None:
-    postgres_port, valkey_port = free_ports(2)
+    postgres_port, valkey_port = held_ports(2)
     postgres = Postgres(folder / "postgresql", postgres_port, "secret", "more-secret")
     valkey = Valkey(folder / "valkey", valkey_port, "secret")
 
@@ -143,7 +143,7 @@ def test_no_secret_is_on_a_command_line(folder: Path) -> None:
 @pytest.mark.skipif(not any(DEBIANS.glob("*/bin/postgres")), reason="no PostgreSQL of the system's own here")
 def test_without_the_wheel_the_systems_postgresql_serves(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DUEFLOW_BUNDLED", "no")
-    postgres = Postgres(folder / "postgresql", free_ports(1)[0], "secret", "more-secret", keep=False)
+    postgres = Postgres(folder / "postgresql", held_ports(1)[0], "secret", "more-secret", keep=False)
     server = Running(postgres.child(), folder / "postgresql.log")
     try:
         wait_until_ready(server)

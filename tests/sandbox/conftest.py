@@ -1,10 +1,8 @@
 """The sandbox as a real process, and a real receiver for the webhooks it sends."""
 
-import contextlib
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import threading
@@ -21,6 +19,8 @@ import pytest
 import stripe
 import uvicorn
 from starlette.types import Receive, Scope, Send
+
+from local.state import held_ports
 
 T = TypeVar("T")
 ROOT = Path(__file__).parents[2]
@@ -144,19 +144,10 @@ class Sandbox:
         return fired
 
 
-def free_ports(count: int) -> list[int]:
-    """Count -> that many ports nobody listens on."""
-    with contextlib.ExitStack() as stack:
-        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
-        for one in sockets:
-            one.bind(("127.0.0.1", 0))
-        return [one.getsockname()[1] for one in sockets]
-
-
 def start(state: Path, webhooks: str, ports: dict[str, int] | None = None) -> Sandbox:
     """State folder and the receiver's URL -> a sandbox process that answers on every port."""
     names = ("admin", *PROVIDERS)
-    ports = ports or dict(zip(names, free_ports(len(names)), strict=True))
+    ports = ports or dict(zip(names, held_ports(len(names)), strict=True))
     config = {
         "state": str(state),
         "host": "127.0.0.1",
@@ -196,7 +187,7 @@ def stop(sandbox: Sandbox, with_signal: int = signal.SIGTERM) -> int:
 
 @pytest.fixture(scope="session")
 def receiver_process() -> Iterator[Receiver]:
-    (port,) = free_ports(1)
+    (port,) = held_ports(1)
     receiver = Receiver(f"http://127.0.0.1:{port}")
     config = uvicorn.Config(
         receiver, host="127.0.0.1", port=port, lifespan="off", log_level="warning", access_log=False

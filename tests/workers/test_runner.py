@@ -10,7 +10,7 @@ import pytest
 from tortoise.connection import get_connections
 
 from integrations.bus import RedisBus
-from local.state import free_ports
+from local.state import held_ports
 from models.actions import inbound, jobs
 from models.actions.jobs import AWAY_SECONDS, AWAY_SINCE, MAX_ATTEMPTS
 from models.actions.unit import PUBLISH, Fenced, unit
@@ -238,7 +238,7 @@ async def test_a_job_that_kills_every_worker_is_buried_without_being_run(outside
 @pytest.mark.parametrize("attempts", [MAX_ATTEMPTS, 3 * MAX_ATTEMPTS, 2000])
 async def test_telling_is_never_given_up(outside: Outside, attempts: int) -> None:
     """Redis is really away: nobody listens at its address."""
-    bus = RedisBus(f"redis://127.0.0.1:{free_ports(1)[0]}/0")
+    bus = RedisBus(f"redis://127.0.0.1:{held_ports(1)[0]}/0")
     alone = Outside(outside.providers, outside.clock, bus)
     told = {"id": "1", "topic": "booking", "name": "BookingMade", "ids": {}, "occurred_at": NOW.isoformat()}
     job = await a_job(PUBLISH, attempts=attempts, payload={"events": [told]})

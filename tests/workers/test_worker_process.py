@@ -19,7 +19,7 @@ import redis.asyncio
 from integrations.bus import STREAM
 from local.process import Running
 from local.servers import wait_until_ready
-from local.state import free_ports
+from local.state import held_ports
 from local.valkey import Valkey
 from models.actions.vault import Vault
 from models.rules.states import JobState
@@ -69,7 +69,7 @@ async def until(true: Callable[[], bool | Awaitable[bool]], seconds: float = 10)
 
 @pytest.fixture
 def valkey(tmp_path: Path) -> Iterator["Comes"]:
-    server = Comes(Valkey(tmp_path / "valkey", free_ports(1)[0], "s3cret", keep=False), tmp_path / "valkey.log")
+    server = Comes(Valkey(tmp_path / "valkey", held_ports(1)[0], "s3cret", keep=False), tmp_path / "valkey.log")
     server.start()
     yield server
     server.stop()
