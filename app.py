@@ -77,7 +77,6 @@ class Settings(Database):
 
 def build(settings: Settings) -> "Starlette":
     """Settings -> the application. Nothing is connected before its lifespan begins."""
-    from starlette.applications import Starlette
     from starlette.routing import Mount, Route
 
     from integrations.bell import ArqBell
@@ -89,8 +88,8 @@ def build(settings: Settings) -> "Starlette":
     from integrations.registry import COURSE_CALLS, Registry
     from integrations.shelf import RedisShelf
     from integrations.together import Together
-    from integrations.webhooks import routes as webhook_routes
-    from models.actions.inbound import receive
+    from integrations.webhooks import doors as webhook_doors
+    from models.actions.inbound import receive, receive_all
     from models.actions.settings import clock_offset, refuse_blank
     from models.actions.unit import hang
     from models.actions.vault import Vault
@@ -100,8 +99,8 @@ def build(settings: Settings) -> "Starlette":
     from resolvers.exports import Exports
     from resolvers.gate import Gate, may_enter
     from resolvers.protocol.documents import Documents
+    from resolvers.protocol.doors import Doors
     from resolvers.protocol.engine import Engine
-    from resolvers.protocol.first import GraphQLFirst
     from resolvers.protocol.http import GraphQLOverHTTP
     from resolvers.protocol.origins import Origins
     from resolvers.protocol.persisted import Persisted, manifest
@@ -122,7 +121,7 @@ def build(settings: Settings) -> "Starlette":
         documents.prepare(text)  # one that cannot be run is found out now
 
     @asynccontextmanager
-    async def lifespan(app: Starlette) -> AsyncIterator[None]:
+    async def lifespan(app: Doors) -> AsyncIterator[None]:
         async with AsyncExitStack() as until_the_end:
             await until_the_end.enter_async_context(opened(settings.database_url))
             await refuse_blank(vault)
@@ -167,18 +166,18 @@ def build(settings: Settings) -> "Starlette":
             for each in (door, app.state.gate.door):
                 listening = asyncio.create_task(each.listen(bus))
                 until_the_end.callback(listening.cancel)
-            app.state.graphql = {
-                "http": GraphQLOverHTTP(engine, door, deployment, origins=origins),
-                "websocket": GraphQLOverWebSocket(engine, door, deployment, origins=origins),
+            app.doors |= {
+                ("http", "/graphql"): GraphQLOverHTTP(engine, door, deployment, origins=origins),
+                ("websocket", "/graphql"): GraphQLOverWebSocket(engine, door, deployment, origins=origins),
             }
             app.state.parts = {"database": _database_answers, "redis": bus.ping}
             gc.collect()
             gc.freeze()  # the schema stays: no collection while a request waits need look through it
             yield
 
-    return GraphQLFirst(
+    return Doors(
+        webhook_doors(registry, receive_all),
         routes=[
-            *webhook_routes(registry, receive),
             *coursepro_routes(registry, receive, clock, COURSE_CALLS),
             Route("/gate/v1/may-enter", may_enter),
             Route("/exports/{file_id:uuid}", Exports(settings.secret_key, clock).fetch),

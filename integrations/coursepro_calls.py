@@ -8,7 +8,7 @@
 """
 
 import re
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -18,7 +18,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.routing import Route
 
-from integrations.webhooks import MOST_BYTES, TOO_LARGE, Store, raw_body
+from integrations.webhooks import MOST_BYTES, TOO_LARGE, raw_body
 from models.actions.answers import answered_once
 from models.actions.keys import find_api_key
 from models.ports import BadSignature, Clock, Providers, ReceivedEvent, Refused
@@ -43,6 +43,7 @@ class Call:
     acting: str
 
 
+Store = Callable[[Provider, Sequence[ReceivedEvent]], Awaitable[int]]
 Served = Callable[[Call], Awaitable[dict[str, Any]]]
 Table = Mapping[tuple[str, str], Served]
 
@@ -104,7 +105,7 @@ class _Door:
         return key if key is not None and key.purpose is KeyPurpose.COURSEPRO else None
 
     async def _signed(self, request: Request) -> list[ReceivedEvent] | JSONResponse:
-        body = await raw_body(request)
+        body = await raw_body(request.receive)
         if body is None:
             return JSONResponse({"message": f"A call has at most {MOST_BYTES} bytes."}, TOO_LARGE)
         try:

@@ -4,7 +4,6 @@ An event carries no resource, only links and why; up to 250 come in one webhook,
 fetched and its status decides; the event's details explain it where they are about that status.
 """
 
-import hashlib
 import hmac
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
@@ -79,7 +78,7 @@ class DirectDebitWebhooks:
         """Raw body and headers -> its events. Raises BadSignature."""
         given = {name.lower(): value for name, value in headers.items()}.get(HEADER) or ""
         signature = given.encode("utf-8", "surrogateescape")
-        digests = [hmac.new(secret, body, hashlib.sha256).hexdigest().encode() for secret in self._secrets]
+        digests = [hmac.digest(secret, body, "sha256").hex().encode() for secret in self._secrets]
         if not any(hmac.compare_digest(digest, signature) for digest in digests):
             raise BadSignature("The webhook is not signed with a secret of ours.")
         try:

@@ -1,6 +1,7 @@
 """What the outside tells: stored once, applied later by the one switch from a fact to its action."""
 
 import hashlib
+from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime
 from typing import Any
@@ -32,9 +33,9 @@ from models.tables.row import new_id
 from models.tables.setting import ProviderSetting
 
 LONGEST_ID = 255
+_NUL = b"\\u0000"  # as JSON writes it; where that stands without being one, a longer look finds nothing
 
-
-# $1 provider, $2 events with the job of each. Of two deliveries at once the second finds the first one's rows.
+# $1 provider, $2 events with the job of each. Of two statements at once the second finds the first one's rows.
 _STORE = """
 WITH told AS (
   SELECT * FROM jsonb_to_recordset($2::jsonb) AS told
@@ -42,7 +43,7 @@ WITH told AS (
 ), stored AS (
   INSERT INTO inbox_event (id, created_at, updated_at, provider, event_id, event_type, object_id, body, state)
   SELECT id, now(), now(), $1::text, event_id, event_type, object_id, body, 'RECEIVED'
-  FROM told ORDER BY event_id  -- two deliveries of the same events take their rows in the same order
+  FROM told ORDER BY event_id  -- two statements with the same events take their rows in the same order
   ON CONFLICT (provider, event_id) DO NOTHING
   RETURNING id
 )
@@ -56,15 +57,27 @@ RETURNING id
 
 
 async def receive(provider: Provider, events: Sequence[ReceivedEvent]) -> int:
-    """Store each event once with the job that applies it, all in one statement -> how many were new.
+    """Store each event of one delivery once with the job that applies it -> how many were new."""
+    (new,) = await receive_all(provider, [events])
+    return new
+
+
+async def receive_all(provider: Provider, deliveries: Sequence[Sequence[ReceivedEvent]]) -> list[int]:
+    """Store the events of deliveries as `receive` does, all in one statement -> how many of each delivery were new.
 
     An event that came before and is not applied yet is woken again by its job, which the sweeper finds. No lease is
     asked for: to store twice is to store once.
     """
-    told = [_told(provider, event) for event in {each.event_id: each for each in map(storable, events)}.values()]
-    jobs = await sql.rows(_STORE, provider.value, orjson.dumps(told).decode())
-    await wake(job["id"] for job in jobs)
-    return len(jobs)
+    told, brought_by = dict[str, dict[str, Any]](), dict[UUID, int]()
+    for number, events in enumerate(deliveries):
+        for event in map(storable, events):
+            if event.event_id not in told:
+                row = told[event.event_id] = _told(provider, event)
+                brought_by[row["job_id"]] = number
+    jobs = [job["id"] for job in await sql.rows(_STORE, provider.value, orjson.dumps([*told.values()]).decode())]
+    await wake(jobs)
+    new = Counter(brought_by[job_id] for job_id in jobs)
+    return [new[number] for number in range(len(deliveries))]
 
 
 def _told(provider: Provider, event: ReceivedEvent) -> dict[str, Any]:
@@ -90,9 +103,8 @@ def storable(event: ReceivedEvent) -> ReceivedEvent:
     if len(event_id) > LONGEST_ID:
         event_id = hashlib.sha256(event_id.encode()).hexdigest()
     object_id = _without_nul(event.object_id)
-    return ReceivedEvent(
-        event_id, _without_nul(event.event_type)[:120], object_id and object_id[:LONGEST_ID], _without_nul(event.body)
-    )
+    body = _without_nul(event.body) if _NUL in orjson.dumps(event.body) else event.body
+    return ReceivedEvent(event_id, _without_nul(event.event_type)[:120], object_id and object_id[:LONGEST_ID], body)
 
 
 def _without_nul(part: Any) -> Any:

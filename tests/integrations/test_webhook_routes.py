@@ -1,5 +1,6 @@
 """POST /webhooks/{provider}, over real HTTP: what is stored, and what each vendor is answered."""
 
+import asyncio
 import hashlib
 import hmac
 import json
@@ -13,22 +14,22 @@ import httpx
 import pytest
 import stripe
 import uvicorn
-from starlette.applications import Starlette
 
 from integrations.gocardless.client import DirectDebits
 from integrations.gocardless.webhook import DirectDebitWebhooks
 from integrations.registry import Registry
 from integrations.stripe.client import StripeAccount
 from integrations.stripe.webhook import StripeWebhooks
-from integrations.webhooks import MOST_BYTES, routes
+from integrations.webhooks import MOST_BYTES, doors
 from local.state import held_ports
 from models.actions.vault import Vault
 from models.ports import ReceivedEvent, Refused, WebhookSource
 from models.rules.states import Provider
+from resolvers.protocol.doors import Doors
 from tests.integrations.conftest import StoppedClock
 from tests.sandbox.conftest import until
 
-STRIPE_SECRET, GOCARDLESS_SECRET = "whsec_1", "gc_1"
+STRIPE_SECRET, GOCARDLESS_SECRET, POISON = "whsec_1", "gc_1", "evt_poison"
 EVENT = json.dumps({"object": "event", "id": "evt_1", "type": "invoice.paid", "created": 1}).encode()
 EVENTS = json.dumps(
     {"events": [{"id": f"EV{n}", "resource_type": "payments", "action": "failed", "links": {}} for n in range(250)]}
@@ -64,14 +65,18 @@ class Inbox:
 
     events: dict[tuple[Provider, str], ReceivedEvent] = field(default_factory=dict)
     full: bool = False
+    together: list[int] = field(default_factory=list)
 
-    async def __call__(self, provider: Provider, events: Sequence[ReceivedEvent]) -> int:
-        if self.full:
+    async def __call__(self, provider: Provider, deliveries: Sequence[Sequence[ReceivedEvent]]) -> list[int]:
+        self.together.append(len(deliveries))
+        if self.full or any(event.event_id == POISON for events in deliveries for event in events):
             raise OSError("the disk is full")
-        new = {(provider, event.event_id): event for event in events}
-        added = new.keys() - self.events.keys()
-        self.events |= new
-        return len(added)
+        counts = []
+        for events in deliveries:
+            new = {(provider, event.event_id): event for event in events}
+            counts.append(len(new.keys() - self.events.keys()))
+            self.events |= new
+        return counts
 
 
 @dataclass
@@ -91,7 +96,7 @@ class Site:
 def site(clock: StoppedClock, secret_key: str) -> Iterator[Site]:
     inbox, registry = Inbox(), SetUp(Vault(secret_key), None, clock=clock)
     (port,) = held_ports(1)
-    app = Starlette(routes=routes(registry, inbox))
+    app = Doors(doors(registry, inbox))
     server = uvicorn.Server(uvicorn.Config(app, host="127.0.0.1", port=port, log_level="warning"))
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()
@@ -142,8 +147,9 @@ def test_a_body_over_a_mebibyte_is_not_read(site: Site, chunked: bool) -> None:
 
 def test_nobody_else_sends_webhooks_here(site: Site) -> None:
     for word in ("paypal", "coursepro", "xero"):
-        assert site.post(word, EVENT, stripe_headers())[0] == 404
-    assert site.http.get("/webhooks/stripe").status_code == 405
+        assert site.http.post(f"/webhooks/{word}", content=EVENT, headers=stripe_headers()).status_code == 404
+    got = site.http.get("/webhooks/stripe")
+    assert (got.status_code, got.headers["allow"]) == (405, "POST")
 
 
 def test_while_the_provider_is_not_set_up_the_vendor_keeps_it(site: Site) -> None:
@@ -156,3 +162,21 @@ def test_while_nothing_can_be_stored_the_vendor_keeps_it(site: Site) -> None:
     assert site.post("stripe", EVENT, stripe_headers())[0] == 500
     site.inbox.full = False
     assert site.post("stripe", EVENT, stripe_headers()) == (200, {"received": 1, "new": 1})
+
+
+async def test_what_comes_at_once_is_stored_together_and_what_cannot_be_keeps_out_no_other(
+    clock: StoppedClock, secret_key: str
+) -> None:
+    inbox, registry = Inbox(), SetUp(Vault(secret_key), None, clock=clock)
+    transport = httpx.ASGITransport(Doors(doors(registry, inbox)))
+    async with httpx.AsyncClient(transport=transport, base_url="http://dueflow.test") as client:
+
+        async def deliver(event_id: str) -> tuple[int, Any]:
+            body = json.dumps({"id": event_id, "type": "invoice.paid"}).encode()
+            answer = await client.post("/webhooks/stripe", content=body, headers=stripe_headers(body))
+            return answer.status_code, answer.json().get("new")
+
+        told = await asyncio.gather(*map(deliver, ("evt_1", "evt_2", "evt_2", "evt_3")))
+        assert (told, inbox.together) == ([(200, 1), (200, 1), (200, 0), (200, 1)], [4])
+        told = await asyncio.gather(*map(deliver, ("evt_4", POISON, "evt_3")))
+        assert (told, inbox.together) == ([(200, 1), (500, None), (200, 0)], [4, 3, 1, 1, 1])
