@@ -8,8 +8,8 @@
 | the provider is not set up  | 503    | 503        |
 | it could not be stored      | 500    | 500        |
 
-Any other provider is a 404. After a 5xx both vendors send the webhook again. What comes while a statement is under way
-is stored by the next one together; nobody is answered before the own events are committed (decision 77).
+Any other provider is a 404. After a 5xx both vendors send the webhook again. What comes while statements are under
+way is stored by the next one together; nobody is answered before the own events are committed (decision 77).
 """
 
 import asyncio
@@ -26,6 +26,7 @@ from models.rules.states import Provider
 
 MOST_BYTES = 1024 * 1024
 MOST_TOGETHER = 32  # deliveries in one statement
+AT_ONCE = 2  # statements: while one is answered PostgreSQL does the other
 STORED, NOT_ALLOWED, TOO_LARGE, NOT_STORED, NOT_SET_UP = 200, 405, 413, 500, 503
 # Word in the address -> (provider, the status that tells it its signature is wrong: 498 is GoCardless's convention).
 SENDERS = {"stripe": (Provider.STRIPE, 400), "gocardless": (Provider.GOCARDLESS, 498)}
@@ -55,7 +56,7 @@ class Intake:
 
     def __init__(self, registry: Providers, store: Store, provider: Provider, unsigned: int) -> None:
         self._registry, self._store, self._provider, self._unsigned = registry, store, provider, unsigned
-        self._deliveries = Batch(self._store_all)
+        self._deliveries = Batch(self._store_all, at_once=AT_ONCE)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one delivery."""

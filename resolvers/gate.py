@@ -6,11 +6,11 @@ A gate asks often and must not wait: its key is remembered for a few seconds, it
 of it passes through the tables. A person or a centre nobody knows is told as nobody on a roster.
 """
 
+import asyncio
 from datetime import UTC, datetime, timedelta
 from typing import Any, NoReturn
 from uuid import UUID
 
-import asyncpg
 import orjson
 import structlog
 from starlette.requests import Request
@@ -64,9 +64,11 @@ class _Malformed(Exception):
     """The question cannot be read."""
 
 
-async def entry(pool: asyncpg.Pool | Connections, user_id: UUID, centre_id: UUID, at: datetime) -> Entry:
-    """(person, centre, UTC instant) -> whether its gate opens, and why not."""
-    rows = await pool.fetch(_PLACES, user_id, centre_id, at, AROUND)
+async def entry(
+    connections: Connections, user_id: UUID, centre_id: UUID, at: datetime, seconds: float | None = None
+) -> Entry:
+    """(person, centre, UTC instant) -> whether its gate opens, and why not. Raises TimeoutError after so many."""
+    rows = await connections.fetch(_PLACES, user_id, centre_id, at, AROUND, seconds=seconds)
     return at_the_gate(
         (Place(key, Status(status), Window(since, until), revoked) for key, status, since, until, revoked in rows), at
     )
@@ -83,29 +85,22 @@ async def entered(context: Context, user_id: UUID, centre_id: UUID, at: datetime
 class Gate:
     """Answers the gates from a few connections of its own."""
 
-    def __init__(self, pool: asyncpg.Pool, clock: Clock) -> None:
-        self._pool, self._clock = pool, clock
+    def __init__(self, connections: Connections, clock: Clock) -> None:
+        self._connections, self._clock = connections, clock
         self.door = Door(clock, purpose=KeyPurpose.GATE)
 
     @classmethod
     async def open(cls, database_url: str, clock: Clock) -> "Gate":
         """(postgres://..., clock) -> a gate with connections that are open and know their statement before it asks."""
-        pool = await asyncpg.create_pool(
-            database_url,
-            min_size=CONNECTIONS,
-            max_size=CONNECTIONS,
-            max_inactive_connection_lifetime=0,
-            max_cached_statement_lifetime=0,
-            command_timeout=SECONDS_TO_ANSWER,
-            init=_prepared,
-            reset=_nothing,  # sessions are never changed, so there is nothing to put back
-            server_settings=_SESSION,
-        )
-        return cls(pool, clock)
+        connections = Connections(database_url, CONNECTIONS, max_cached_statement_lifetime=0, server_settings=_SESSION)
+        await connections.open(CONNECTIONS)
+        nobody = UUID(int=0)
+        await asyncio.gather(*(entry(connections, nobody, nobody, clock.now()) for _ in range(CONNECTIONS)))
+        return cls(connections, clock)
 
     async def close(self) -> None:
         """Let the connections go."""
-        await self._pool.close()
+        await self._connections.close()
 
     async def answer(self, request: Request) -> Response:
         """One question of a gate -> its answer."""
@@ -115,7 +110,10 @@ class Gate:
             asked = request.query_params
             user_id, centre_id = _key(asked.get("user"), "User"), _key(asked.get("centre"), "Centre")
             at = _instant(asked.get("at")) or self._clock.now()
-            found = await entry(self._pool, user_id, centre_id, at) if user_id and centre_id else at_the_gate((), at)
+            if user_id and centre_id:
+                found = await entry(self._connections, user_id, centre_id, at, SECONDS_TO_ANSWER)
+            else:
+                found = at_the_gate((), at)
         except _Malformed as wrong:
             return _said(400, {"message": str(wrong)})
         except Exception:
@@ -164,13 +162,3 @@ def _malformed(message: str) -> NoReturn:
 
 def _said(status: int, told: dict[str, Any]) -> Response:
     return Response(orjson.dumps(told), status, {"cache-control": "no-store"}, "application/json")
-
-
-async def _prepared(connection: asyncpg.Connection) -> None:
-    """Have the statement planned, so that nobody waits at a gate for that."""
-    nobody = UUID(int=0)
-    await connection.fetch(_PLACES, nobody, nobody, datetime.now(UTC), AROUND)
-
-
-async def _nothing(_connection: Any) -> None:
-    """Put nothing back."""

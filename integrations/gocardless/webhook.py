@@ -5,11 +5,11 @@ fetched and its status decides; the event's details explain it where they are ab
 """
 
 import hmac
-import json
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
+import orjson
 import structlog
 
 from integrations.gocardless.client import DirectDebits, refunded
@@ -82,7 +82,7 @@ class DirectDebitWebhooks:
         if not any(hmac.compare_digest(digest, signature) for digest in digests):
             raise BadSignature("The webhook is not signed with a secret of ours.")
         try:
-            events = json.loads(body)["events"]
+            events = orjson.loads(body)["events"]
         except (ValueError, KeyError, TypeError) as error:
             raise BadSignature("The webhook is signed, but it holds no events.") from error
         if not isinstance(events, list):

@@ -4,12 +4,12 @@ Snapshot events and thin ones are reduced to the same four things; both are acte
 their order, their version and their age do not matter.
 """
 
-import json
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
+import orjson
 import stripe
 import structlog
 
@@ -40,7 +40,7 @@ class StripeWebhooks:
         if not any(_signed(body, header, secret) for secret in self._secrets):
             raise BadSignature("The webhook is not signed with a secret of ours, or too old.")
         try:
-            event = json.loads(body)
+            event = orjson.loads(body)
         except ValueError as error:
             raise BadSignature("The webhook is signed, but its body is not JSON.") from error
         return [_reduced(event)]
