@@ -128,7 +128,8 @@ class Intake:
 
 async def raw_body(receive: Receive) -> bytes | None:
     """The raw body; None as soon as it is too long, whatever its length header says. Raises ConnectionResetError."""
-    parts, size, more = list[bytes](), 0, True
+    parts: list[bytes] = []
+    size, more = 0, True
     while more:
         message = await receive()
         if message["type"] == "http.disconnect":

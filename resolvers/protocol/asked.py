@@ -50,7 +50,7 @@ def _counted(values: list[Any]) -> int:
 
 def _storable(text: str) -> None:
     """Raise Rejected 400 for text the database cannot hold, as it is or, escaped, in a document."""
-    if "\x00" in text or "\\u0000" in text or "\\u{0" in text:
+    if "\x00" in text or ("\\u" in text and ("\\u0000" in text or "\\u{0" in text)):
         raise bad_request("The character U+0000 is nowhere allowed.")
 
 
@@ -59,14 +59,15 @@ def asked(body: Any) -> Asked:
     if not isinstance(body, dict):
         raise bad_request("The request must be one JSON object; batches are not served.")
     query, variables, name = body.get("query"), body.get("variables"), body.get("operationName")
-    if not isinstance(query, str) or not query.strip():
+    if not isinstance(query, str) or not query or query.isspace():
         raise bad_request("`query` must be a GraphQL document.")
-    _counted([query, name])
-    values = _counted([variables])
     if variables is not None and not isinstance(variables, dict):
         raise bad_request("`variables` must be an object or null.")
     if name is not None and not isinstance(name, str):
         raise bad_request("`operationName` must be a string or null.")
+    _storable(query)
+    _storable(name or "")
+    values = _counted([variables]) if variables else 0
     extensions = body.get("extensions")
     if extensions is None:
         return Asked(query, variables, name or None, values=values)

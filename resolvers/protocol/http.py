@@ -6,9 +6,9 @@ Follows the GraphQL-over-HTTP draft: `application/graphql-response+json` speaks 
 
 import asyncio
 from collections.abc import AsyncGenerator, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
-from os import urandom
+from random import getrandbits
 from typing import Any
 from urllib.parse import parse_qs
 
@@ -20,7 +20,6 @@ from starlette.types import Receive, Scope, Send
 from resolvers.auth import Door
 from resolvers.context import Context, Deployment
 from resolvers.idempotency import key_of, once
-from resolvers.limits import LIMITS
 from resolvers.protocol.asked import Asked, asked, bad_request
 from resolvers.protocol.documents import Prepared
 from resolvers.protocol.engine import Answer, Engine
@@ -35,7 +34,7 @@ COST = b"graphql-cost"  # the header of who wants to be told the price
 DRAINED_BYTES = 64 << 20
 DRAIN_SECONDS = 10.0
 _TYPED = {
-    kind: ((b"content-type", f"{spoken}; charset=utf-8".encode()), *SAFE)
+    kind: (b"content-type", f"{spoken}; charset=utf-8".encode())
     for kind, spoken in ((JSON, JSON), (RESPONSE, RESPONSE), (EVENTS, JSON))
 }
 log = structlog.get_logger("dueflow.graphql")
@@ -49,11 +48,11 @@ class Call:
     receive: Receive
     send: Send
     headers: dict[bytes, bytes]
-    request_id: str = field(default_factory=lambda: urandom(16).hex())
+    request_id: str
+    most_bytes: int
     media: tuple[str, ...] = (JSON,)
     whole: bool = False
     context: Context | None = None
-    most_bytes: int = LIMITS.body_bytes
     beside: tuple[tuple[bytes, bytes], ...] = ()  # headers that every answer to this request has
 
     def header(self, name: bytes) -> str | None:
@@ -63,17 +62,19 @@ class Call:
 
     async def reply(self, status: int, body: bytes, headers: Iterable[tuple[bytes, bytes]] = ()) -> None:
         """Send a finished answer."""
-        own = ((b"content-length", b"%d" % len(body)), (b"x-request-id", self.request_id.encode()))
-        every = [*_TYPED[self.media[0]], *own, *self.beside, *headers]
+        length, name = b"%d" % len(body), self.request_id.encode()
+        own = (_TYPED[self.media[0]], (b"content-length", length), (b"x-request-id", name))
+        safe = () if self.scope["method"] == "POST" else SAFE
+        every = [*own, *safe, *self.beside, *headers]
         await self.send({"type": "http.response.start", "status": status, "headers": every})
         await self.send({"type": "http.response.body", "body": body})
 
-    async def body(self) -> bytes:
-        """The whole body. Raises Rejected 413 where it is larger than allowed, having read it to its end."""
-        declared = self.headers.get(b"content-length")
-        if declared is not None and declared.isdigit() and int(declared) > self.most_bytes:
-            raise _too_large(self.most_bytes)
-        chunks, size = list[bytes](), 0
+    async def body(self) -> Any:
+        """The decoded body. Raises Rejected 415 for another type, 413 for one that is too large, 400."""
+        if body_type(self.headers.get(b"content-type", b"")) != JSON:
+            raise Rejected(415, "UNSUPPORTED_MEDIA_TYPE", f"Send `Content-Type: {JSON}` in UTF-8.")
+        chunks: list[bytes] = []
+        size = 0
         while not self.whole:
             message = await self.receive()
             if message["type"] == "http.disconnect":
@@ -82,8 +83,9 @@ class Call:
             chunks.append(message.get("body", b""))
             size += len(chunks[-1])
             if size > self.most_bytes:
-                raise _too_large(self.most_bytes)
-        return chunks[0] if len(chunks) == 1 else b"".join(chunks)
+                words = f"A request body has at most {self.most_bytes} bytes."
+                raise Rejected(413, "PAYLOAD_TOO_LARGE", words)
+        return _json(b"".join(chunks), "The body")
 
     async def drain(self) -> None:
         """Read what is still being sent, so that the client comes to read the answer; give up on what never ends."""
@@ -110,7 +112,8 @@ class GraphQLOverHTTP:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
         named = dict(reversed(scope["headers"]))  # of headers that come twice the first counts
-        call = Call(scope, receive, send, named, most_bytes=self._deployment.limits.body_bytes)
+        request_id = f"{getrandbits(128):032x}"  # a name, no secret
+        call = Call(scope, receive, send, named, request_id, self._deployment.limits.body_bytes)
         try:
             await self._answer(call)
         except Rejected as no:
@@ -146,19 +149,19 @@ class GraphQLOverHTTP:
             return
         if call.scope["method"] not in ("GET", "POST"):
             raise Rejected(405, "METHOD_NOT_ALLOWED", "Use GET or POST.", headers=((b"allow", b"GET, POST"),))
-        call.media = offered(call.header(b"accept"))
+        call.media = offered(call.headers.get(b"accept", b""))
         viewer = await self._door.viewer(call.header(b"authorization"))
         if viewer is None:
             challenge = ((b"www-authenticate", b"Bearer"),)
             raise Rejected(401, "UNAUTHENTICATED", "Send `Authorization: Bearer` with a live key.", headers=challenge)
-        body = _from_url(call.scope) if call.scope["method"] == "GET" else await _from_body(call)
+        body = _from_url(call.scope) if call.scope["method"] == "GET" else await call.body()
         request = asked(await self._engine.persisted.completed(body))
         context = call.context = Context(viewer, self._deployment, call.request_id)
         try:
             prepared = await self._engine.admit(request, context)
         finally:
             call.beside += of_points(context)
-        wanted = request.cost or call.header(COST) is not None
+        wanted = request.cost or COST in call.headers
         if call.media[0] != EVENTS and (whole := await self._engine.read(request, context)) is not None:
             await call.reply(200, with_cost(whole, context, wanted=wanted))
             return
@@ -200,16 +203,6 @@ class GraphQLOverHTTP:
 
 async def _single(body: bytes) -> AsyncGenerator[Answer, None]:
     yield Answer(body)
-
-
-def _too_large(most: int) -> Rejected:
-    return Rejected(413, "PAYLOAD_TOO_LARGE", f"A request body has at most {most} bytes.")
-
-
-async def _from_body(call: Call) -> Any:
-    if body_type(call.header(b"content-type")) != JSON:
-        raise Rejected(415, "UNSUPPORTED_MEDIA_TYPE", f"Send `Content-Type: {JSON}` in UTF-8.")
-    return _json(await call.body(), "The body")
 
 
 def _from_url(scope: Scope) -> dict[str, Any]:

@@ -7,9 +7,8 @@ from resolvers.protocol.faults import Rejected
 JSON = "application/json"
 RESPONSE = "application/graphql-response+json"
 EVENTS = "text/event-stream"
-SAFE = (  # headers of every answer, whatever its form
+SAFE = (  # headers of what could be kept or embedded: streams, and whatever was not asked by POST (decision 78)
     (b"cache-control", b"no-store"),
-    (b"vary", b"Accept, Authorization, Origin"),
     (b"x-content-type-options", b"nosniff"),
 )
 _SERVED = (RESPONSE, JSON, EVENTS)
@@ -23,16 +22,16 @@ def _parameters(text: str) -> tuple[str, dict[str, str]]:
 
 
 @lru_cache(maxsize=256)
-def body_type(content_type: str | None) -> str | None:
-    """A Content-Type header -> its exact media type; None where it is absent, or its charset is not UTF-8."""
-    media, parameters = _parameters(content_type or "")
+def body_type(content_type: bytes) -> str | None:
+    """A Content-Type header, empty for none -> its exact media type; None where its charset is not UTF-8."""
+    media, parameters = _parameters(content_type.decode("latin-1"))
     return media if parameters.get("charset", "utf-8") in _UTF8 else None
 
 
 @lru_cache(maxsize=256)
-def offered(accept: str | None) -> tuple[str, ...]:
-    """An Accept header -> what is served of it, most wanted first; no header means JSON. Raises Rejected 406."""
-    found = _wanted(accept) if accept and accept.strip() else (JSON,)
+def offered(accept: bytes) -> tuple[str, ...]:
+    """An Accept header -> what is served of it, most wanted first; an empty one means JSON. Raises Rejected 406."""
+    found = _wanted(accept.decode("latin-1")) if accept.strip() else (JSON,)
     if not found:
         raise Rejected(406, "NOT_ACCEPTABLE", f"Accept one of {', '.join(_SERVED)}.")
     return found

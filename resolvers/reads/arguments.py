@@ -1,6 +1,6 @@
 """What the arguments of a field say: functions of the variables, folded where the document says it all."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from enum import Enum
 from typing import Any
@@ -36,6 +36,16 @@ class Fixed:
         return self.value
 
 
+@dataclass(frozen=True, slots=True)
+class Object:
+    """An input object written in the document: each of its fields can be asked for by itself."""
+
+    asks: Mapping[str, Ask]
+
+    def __call__(self, variables: Variables) -> dict[str, Any]:
+        return {name: ask(variables) for name, ask in self.asks.items()}
+
+
 def after(ask: Ask, then: Callable[[Any], Any]) -> Ask:
     """What follows from an answer."""
     return Fixed(then(ask.value)) if isinstance(ask, Fixed) else lambda variables: then(ask(variables))
@@ -50,19 +60,17 @@ def reader(node: ValueNode, type_: Any) -> Ask:
     if isinstance(node, ObjectValueNode):
         inner = plain.of_type if is_list_type(plain) else plain
         fields = get_named_type(inner).fields
-        asks = {each.name.value: reader(each.value, fields[each.name.value].type) for each in node.fields}
-        said = _gathered(asks, lambda answers: dict(zip(asks, answers, strict=True)))
-        return after(said, lambda value: [value]) if is_list_type(plain) else said
+        said = Object({each.name.value: reader(each.value, fields[each.name.value].type) for each in node.fields})
+        whole = _folded(said, said.asks.values())
+        return after(whole, lambda value: [value]) if is_list_type(plain) else whole
     if isinstance(node, ListValueNode):
-        items = dict(enumerate(reader(each, plain.of_type) for each in node.values))
-        return _gathered(items, list)
+        items = [reader(each, plain.of_type) for each in node.values]
+        return _folded(lambda variables: [ask(variables) for ask in items], items)
     return Fixed(coerce_input_literal(node, type_))
 
 
-def _gathered(asks: Mapping[Any, Ask], build: Callable[[list[Any]], Any]) -> Ask:
-    if all(isinstance(ask, Fixed) for ask in asks.values()):
-        return Fixed(build([ask({}) for ask in asks.values()]))
-    return lambda variables: build([ask(variables) for ask in asks.values()])
+def _folded(ask: Ask, parts: Iterable[Ask]) -> Ask:
+    return Fixed(ask({})) if all(isinstance(part, Fixed) for part in parts) else ask
 
 
 def present(value: Any) -> tuple[str, ...]:
@@ -121,6 +129,8 @@ def word(value: Any) -> Any:
 
 
 def _within(ask: Ask, key: str) -> Ask:
+    if isinstance(ask, Object):
+        return ask.asks[key]
     return after(ask, lambda value: value[key])
 
 

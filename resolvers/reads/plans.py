@@ -64,7 +64,10 @@ class Plan(Generic[Value]):
 
     def fits(self, variables: Variables) -> bool:
         """Whether these variables would compile to the same. Raises BadInput."""
-        return all(ask(variables) == answer for ask, answer in self.guards)
+        for ask, answer in self.guards:  # noqa: SIM110  # a generator costs as much as what it asks
+            if ask(variables) != answer:
+                return False
+        return True
 
 
 @dataclass(slots=True)
@@ -98,17 +101,19 @@ class Operation:
     secret: bytes
     most: int
     plans: Plans[Whole] = field(init=False)
-    _simple: dict[str, "_Simple"] | None = field(init=False)
+    _simple: Mapping[str, "_Simple | None"] = field(init=False)
 
     def __post_init__(self) -> None:
         self.plans = Plans(self._compile)
-        kinds = {each.variable.name.value: _simple(each) for each in self.node.variable_definitions or ()}
-        self._simple = None if None in kinds.values() else kinds  # type: ignore[assignment]  # none of them is None
+        self._simple = {each.variable.name.value: _simple(each) for each in self.node.variable_definitions or ()}
 
     def coerced(self, variables: Mapping[str, Any] | None) -> Variables | None:
         """The variables as the schema reads them, None where they do not fit."""
         given = variables or {}
-        if self._simple is not None and all(simple.takes(given.get(name)) for name, simple in self._simple.items()):
+        for name, simple in self._simple.items():
+            if simple is None or not simple.takes(given.get(name)):
+                break
+        else:
             return given
         values = get_variable_values(self.schema, self.node.variable_definitions or (), dict(given))
         return values.coerced if isinstance(values, VariableValues) else None
