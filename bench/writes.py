@@ -189,5 +189,5 @@ MUTATIONS = (
 )
 WEBHOOKS = (
     "GoCardless webhooks of one event, 16 connections, to the real address. The bare handler parses the body and"
-    " inserts the event; ours checks the signature and stores the event with its job, those that come meanwhile together."
+    " inserts the event; ours checks the signature and stores the event with its job, with those that come meanwhile."
 )
