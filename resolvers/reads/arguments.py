@@ -75,7 +75,7 @@ def _folded(ask: Ask, parts: Iterable[Ask]) -> Ask:
 
 def present(value: Any) -> tuple[str, ...]:
     """The names in an input object that were given and are not null."""
-    return tuple(name for name, each in (value or {}).items() if each is not None)
+    return tuple([name for name, each in (value or {}).items() if each is not None])
 
 
 def declared(field: Any) -> Any:
