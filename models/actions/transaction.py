@@ -6,69 +6,65 @@ transaction, and always gives it back.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
-from typing import Any, ParamSpec, TypeVar
+from collections.abc import Awaitable, Callable
+from contextlib import AbstractAsyncContextManager
+from typing import ParamSpec, TypeVar
 
 import asyncpg
 import stamina
 from tortoise.backends.asyncpg.client import AsyncpgDBClient, TransactionWrapper
-from tortoise.backends.base.client import TransactionContextPooled
 from tortoise.connection import get_connections
 from tortoise.exceptions import OperationalError
 
 from models.tables import sql
+from models.tables.client import Client
 
 ACQUIRE_SECONDS = 5
-RELEASE_SECONDS = 5
 P = ParamSpec("P")
 R = TypeVar("R")
 LOST_RACE = frozenset({"40001", "40P01", "55P03"})  # serialization failure, deadlock, lock not available
 
 
-class _Begun(TransactionContextPooled):
-    """Tortoise's pooled transaction with a guarded entry and a guarded way out."""
+class _Begun:
+    """A transaction on a connection of its own, with a guarded entry and a guarded way out."""
 
-    async def __aenter__(self) -> Any:
-        await self.ensure_connection()
-        pool = self.client._parent._pool
-        connection = await pool.acquire(timeout=ACQUIRE_SECONDS)
+    def __init__(self, database: Client) -> None:
+        self._database, self._client = database, TransactionWrapper(database)
+
+    async def __aenter__(self) -> AsyncpgDBClient:
+        self._connections = await self._database.connections()
+        connection = self._client._connection = await self._connections.take(ACQUIRE_SECONDS)
         try:
-            self.client._connection = connection
-            await self.client.begin()
+            await self._client.begin()
         except BaseException:
-            await asyncio.shield(pool.release(connection, timeout=RELEASE_SECONDS))
+            await asyncio.shield(self._connections.end(connection))
             raise
-        self.token = get_connections().set(self.connection_name, self.client)
-        return self.client
+        self._token = get_connections().set(self._client.connection_name, self._client)
+        return self._client
 
-    async def __aexit__(self, *raised: Any) -> None:
+    async def __aexit__(self, raised: type[BaseException] | None, *_: object) -> None:
+        # before all else: a second cancellation must not leave the task with a connection given back
+        get_connections().reset(self._token)
+        connection = self._client._connection
         try:
-            if raised[0] is None:
-                await self.client.commit()
-            else:
-                await self.client.rollback()
-        finally:
-            # before the release: a second cancellation must not leave the task with a connection given back
-            get_connections().reset(self.token)
-            await asyncio.shield(self.client._parent._pool.release(self.client._connection, timeout=RELEASE_SECONDS))
+            await (self._client.commit() if raised is None else self._client.rollback())
+        except BaseException:
+            await asyncio.shield(self._connections.end(connection))
+            raise
+        self._connections.give(connection)
 
 
-@asynccontextmanager
-async def transaction() -> AsyncIterator[AsyncpgDBClient]:
+def transaction() -> AbstractAsyncContextManager[AsyncpgDBClient]:
     """A transaction on the default database, or a savepoint inside the one already open.
 
-    Raises asyncio.TimeoutError where no connection came free in five seconds.
+    Entering it raises asyncio.TimeoutError where no connection came free in five seconds.
     """
     current = get_connections().get("default")
-    if not isinstance(current, AsyncpgDBClient):
-        raise TypeError(f"the default database is {type(current).__name__}, not PostgreSQL through asyncpg")
     if isinstance(current, TransactionWrapper):
-        async with current._in_transaction() as inner:
-            yield inner  # type: ignore[misc]  # the nested wrapper is an AsyncpgDBClient too
-        return
-    async with _Begun(TransactionWrapper(current), current._pool_init_lock) as client:
-        yield client
+        return current._in_transaction()  # type: ignore[return-value]  # it is one, and says so to nobody
+    if not isinstance(current, Client):
+        raise TypeError(f"the default database is {type(current).__name__}, not PostgreSQL through `opened`")
+    return _Begun(current)
 
 
 async def alone(name: str) -> None:
