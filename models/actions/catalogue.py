@@ -128,10 +128,10 @@ async def set_price_override(
     if effective_from and effective_until and effective_from >= effective_until:
         raise Refusal(Code.INVALID_INPUT, "An override ends after it begins.", field=("effectiveUntil",))
     async with unit(acting=acting, at=at) as work:
-        option = await PricingOption.get_or_none(id=pricing_option_id)
+        option = await PricingOption.one(id=pricing_option_id)
         if option is None:
             raise Refusal(Code.UNKNOWN_PRICING_OPTION, field=("pricingOptionId",))
-        centre = await Centre.get_or_none(id=centre_id) if centre_id else None
+        centre = await Centre.one(id=centre_id) if centre_id else None
         if centre_id and centre is None:
             raise Refusal(Code.NOT_FOUND, field=("centreId",))
         if centre and centre.currency != option.currency:
@@ -160,7 +160,7 @@ async def price_at(pricing_option_id: UUID, *, centre_id: UUID, on: date) -> tup
     option = await PricingOption.get_or_none(id=pricing_option_id).prefetch_related("overrides")
     if option is None:
         raise Refusal(Code.UNKNOWN_PRICING_OPTION, field=("pricingOptionId",))
-    centre = await Centre.get_or_none(id=centre_id)
+    centre = await Centre.one(id=centre_id)
     if centre is None:
         raise Refusal(Code.NOT_FOUND, field=("centreId",))
     price = price_of(option, centre, on)
@@ -262,7 +262,7 @@ def _check_credits(kind: MembershipKind, credits_per_period: int | None) -> None
 
 async def _check_options(integration: Integration, kind: MembershipKind, option_ids: Sequence[UUID]) -> None:
     for held, option_id in enumerate(option_ids):
-        option = await PricingOption.get_or_none(id=option_id)
+        option = await PricingOption.one(id=option_id)
         if option is None:
             raise Refusal(Code.UNKNOWN_PRICING_OPTION, field=("pricingOptionIds",))
         pricing.check_option_fits(integration, option.option_type)

@@ -30,7 +30,7 @@ async def update_pricing_option(
     Raises Refusal UNKNOWN_PRICING_OPTION, NEGATIVE_AMOUNT, PRICING_OPTION_IN_USE.        Source: R22, R33
     """
     async with unit(acting=acting, at=at) as work:
-        option = await PricingOption.filter(id=pricing_option_id).select_for_update().first()
+        option = await PricingOption.one(id=pricing_option_id, lock=True)
         if option is None:
             raise Refusal(Code.UNKNOWN_PRICING_OPTION, field=("pricingOptionId",))
         if amount is not None:
@@ -64,7 +64,7 @@ async def update_membership_type(
     Refusal NOT_FOUND, INTEGRATION_FIXED, PRODUCT_IN_USE, INVALID_INPUT.        Source: R27, R94, R97
     """
     async with unit(acting=acting, at=at) as work:
-        kind = await MembershipType.filter(id=membership_type_id).select_for_update().first()
+        kind = await MembershipType.one(id=membership_type_id, lock=True)
         if kind is None:
             raise Refusal(Code.NOT_FOUND, field=("membershipTypeId",))
         if integration is not None:
@@ -136,7 +136,7 @@ async def clone_membership_type_for_frequency(
     Raises Refusal NOT_FOUND, INVALID_INPUT (it is of this kind already), and those of `create_membership_type`.
     """
     async with unit(acting=acting, at=at) as work:
-        original = await MembershipType.get_or_none(id=membership_type_id)
+        original = await MembershipType.one(id=membership_type_id)
         if original is None:
             raise Refusal(Code.NOT_FOUND, field=("membershipTypeId",))
         if not await PricingOption.exists(id=pricing_option_id):

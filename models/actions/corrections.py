@@ -244,11 +244,11 @@ async def apply_correction(
 
 
 async def _open(correction_id: UUID) -> tuple[Correction, Invoice]:
-    known = await Correction.get_or_none(id=correction_id)
+    known = await Correction.one(id=correction_id)
     if known is None:
         raise Refusal(Code.NOT_FOUND, field=("correctionId",))
-    invoice = await Invoice.filter(id=known.invoice_id).select_for_update().get()  # before the correction, as news does
-    correction = await Correction.filter(id=correction_id).select_for_update().get()
+    invoice = await Invoice.known(id=known.invoice_id, lock=True)  # before the correction, as news does
+    correction = await Correction.known(id=correction_id, lock=True)
     if correction.state is not CorrectionState.OPEN:
         raise Refusal(Code.ILLEGAL_MOVE, f"It is {correction.state} already.", field=("correctionId",))
     return correction, invoice

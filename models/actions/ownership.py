@@ -97,7 +97,7 @@ async def ask_or_drop(work: Unit, row: Subscription, told: dict[str, Any] | None
         "provider": row.provider,
         "subject": row.external_id,
     }
-    asked = await ReviewItem.filter(**question, state=ReviewState.OPEN).select_for_update().first()
+    asked = await ReviewItem.one(**question, state=ReviewState.OPEN, lock=True)
     unclear = row.user_id is None and row.status not in OVER and await managed([row.product]) is not None
     if not unclear:
         if asked is not None:

@@ -106,7 +106,7 @@ def _is_for(package: Package, course: Course, at: datetime) -> bool:
 async def _good_until_membership_ends(course: Course, packages: Sequence[Package]) -> dict[UUID, datetime | None]:
     """Package -> the end of its standing membership: its credits pay for classes beyond their own period (R123)."""
     memberships = await Membership.filter(id__in=[package.membership_id for package in packages])
-    centre = await Centre.get(id=course.centre_id)
+    centre = await Centre.known(id=course.centre_id)
     ends = {
         row.id: midnight(row.ends_on, ZoneInfo(centre.zone)) if row.ends_on else None
         for row in memberships

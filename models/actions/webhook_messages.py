@@ -198,7 +198,7 @@ async def redeliver_webhook(message_id: UUID, *, owner: UUID | None, acting: str
     Raises Refusal NOT_FOUND, ILLEGAL_MOVE (its endpoint is switched off).
     """
     async with unit(acting=acting, at=at) as work:
-        row = await WebhookMessage.filter(id=message_id).select_for_update().first()
+        row = await WebhookMessage.one(id=message_id, lock=True)
         try:
             endpoint = await owned(row.endpoint_id, owner) if row else None
         except Refusal:

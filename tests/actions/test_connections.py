@@ -113,7 +113,7 @@ async def test_begin_that_fails_gives_its_connection_back(database_url: str) -> 
 async def test_a_transaction_waits_five_seconds_for_a_connection_at_most(
     database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("models.actions.transaction.ACQUIRE_SECONDS", 0.1)
+    monkeypatch.setattr("models.tables.client.ACQUIRE_SECONDS", 0.1)
     async with opened(f"{database_url}?maxsize=1"), transaction():
 
         async def second() -> None:
