@@ -58,7 +58,7 @@ async def matching(values: Values) -> Match:
     """(a newcomer's details) -> who of the users on record it may be; others with that address wait meanwhile."""
     email = str(values["email"])
     await alone(f"email:{normalised_email(email)}")
-    on_record = await User.filter(email_key=normalised_email(email)).order_by("id")
+    on_record = await User.every(email_key=normalised_email(email), order=("id",))
     return match(
         Identity(email, str(values["last_name"]), as_text(values["first_name"]), _born(values)),
         [Known(row.id, Identity(row.email, row.last_name, row.first_name, row.date_of_birth)) for row in on_record],

@@ -65,7 +65,7 @@ async def classes_listed(held: Collection[str], start: datetime, end: datetime, 
             session.deleted_at = None if session.external_ref in held else at
             await session.save(update_fields=["deleted_at"])
             work.audit("class_listed", session, after={"deleted_at": session.deleted_at})
-            for seat in await Attendance.filter(class_session_id=session.id):
+            for seat in await Attendance.every(class_session_id=session.id):
                 changed[seat.user_id].add(session.starts_at)
         await corrections.classes_changed(work, changed)
     return len(differ)
@@ -156,7 +156,7 @@ async def _mirror(work: Unit, fact: AttendanceSeen, changed: Changed) -> bool:
     class_type, _ = await ClassType.get_or_create(practice_id=fact.class_type_id, defaults={"name": fact.class_name})
     session, moved_from = await _session(fact, class_type.id, centre.id)
     if moved_from is not None:
-        for seated in await Attendance.filter(class_session_id=session.id):
+        for seated in await Attendance.every(class_session_id=session.id):
             changed[seated.user_id] |= {moved_from, fact.starts_at}
     seat = await Attendance.one(class_session_id=session.id, user_id=user_id, lock=True)
     by_hand = fact.invoiced and not await _ours(seat, fact)
@@ -201,7 +201,7 @@ async def _session(fact: AttendanceSeen, class_type_id: UUID, centre_id: UUID) -
 async def _ours(seat: Attendance | None, fact: AttendanceSeen) -> bool:
     """Whether the invoice the practice system has on this seat is one we shipped (R105)."""
     if fact.invoice_id is not None:
-        return await Shipment.exists(system=fact.provider, external_id=fact.invoice_id)
+        return await Shipment.has(system=fact.provider, external_id=fact.invoice_id)
     return seat is not None and await AllocationShare.exists(
         attendance_id=seat.id,
         allocation__current=True,

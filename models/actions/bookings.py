@@ -70,7 +70,7 @@ async def rehearse(
 async def _admitted(
     course: Course, user_id: UUID, method: Method, package_id: UUID | None, at: datetime, *, lock: bool
 ) -> Held:
-    if not await User.exists(id=user_id):
+    if not await User.has(id=user_id):
         raise Refusal(Code.NOT_FOUND, field=("userId",))
     await waiting.check_place(course, user_id, at)
     return await hold(course, user_id, method, package_id, at, lock=lock)

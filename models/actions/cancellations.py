@@ -79,7 +79,7 @@ async def locked(booking_id: UUID, *to: UUID) -> tuple[Booking, list[Course]]:
 
 async def begun(course: Course, at: datetime) -> bool:
     """Whether a course has begun (D5)."""
-    rows = await ClassSession.filter(course_id=course.id)
+    rows = await ClassSession.every(course_id=course.id)
     return timetable((Session(row.id, row.starts_at, row.deleted_at is not None) for row in rows), at).started
 
 

@@ -85,7 +85,7 @@ async def update_membership_type(
 
 async def _check_sold_as(kind: MembershipType, changed: Mapping[str, Any]) -> None:
     centre_id = changed.get("centre_id")
-    if centre_id and not await Centre.exists(id=centre_id):
+    if centre_id and not await Centre.has(id=centre_id):
         raise Refusal(Code.NOT_FOUND, field=("centreId",))
     if "product" not in changed:
         return
@@ -100,7 +100,7 @@ async def _cover(work: Unit, kind: MembershipType, wanted: set[UUID]) -> None:
     """Have a type cover these classes and no others from now on; what it covered stays known (R97)."""
     if await ClassType.filter(id__in=list(wanted)).count() != len(wanted):
         raise Refusal(Code.NOT_FOUND, field=("classTypeIds",))
-    held = {row.class_type_id: row for row in await Coverage.filter(membership_type_id=kind.id, covered_until=None)}
+    held = {row.class_type_id: row for row in await Coverage.every(membership_type_id=kind.id, covered_until=None)}
     if held.keys() == wanted:
         return
     for class_type_id in held.keys() - wanted:
@@ -139,7 +139,7 @@ async def clone_membership_type_for_frequency(
         original = await MembershipType.one(id=membership_type_id)
         if original is None:
             raise Refusal(Code.NOT_FOUND, field=("membershipTypeId",))
-        if not await PricingOption.exists(id=pricing_option_id):
+        if not await PricingOption.has(id=pricing_option_id):
             raise Refusal(Code.UNKNOWN_PRICING_OPTION, field=("pricingOptionId",))
         if kind is original.kind:
             raise Refusal(Code.INVALID_INPUT, f"{original.name!r} is {kind} already.", field=("kind",))

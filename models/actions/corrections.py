@@ -53,7 +53,7 @@ async def invoice_told(work: Unit, invoice: Invoice, fact: InvoiceSeen, period: 
 async def _figures(invoice: Invoice) -> Figures:
     lines = [
         Line(row.external_id, row.description, row.amount, row.product, row.proration)
-        for row in await InvoiceItem.filter(invoice_id=invoice.id).order_by("position", "id")
+        for row in await InvoiceItem.every(invoice_id=invoice.id, order=("position", "id"))
     ]
     return Figures(
         invoice.status,
@@ -216,7 +216,7 @@ async def apply_correction(
     """
     async with unit(acting=acting, at=at) as work:
         correction, invoice = await _open(correction_id)
-        earlier = await Shipment.filter(invoice_id=invoice.id).order_by("id")
+        earlier = await Shipment.every(invoice_id=invoice.id, order=("id",))
         if waiting := sorted({each.system for each in earlier if each.state is not ShipmentState.SHIPPED}):
             said = f"The invoice is still on its way to {', '.join(waiting)}: have that shipped first."
             raise Refusal(Code.ILLEGAL_MOVE, said, field=("correctionId",))

@@ -162,7 +162,7 @@ async def _take_over(work: Unit, old: Membership, new: Membership, frequency: Fr
     if new.amount and frequency is Frequency.RECURRING and mandate is None:
         new.mandate_id = await carts.paid_by(work, new.user_id, await new.pricing_option)
         await new.save(update_fields=["mandate_id"])
-        ready = await Mandate.exists(id=new.mandate_id, status=MandateStatus.ACTIVE)
+        ready = await Mandate.has(id=new.mandate_id, status=MandateStatus.ACTIVE)
     if old.status in STANDS and (not new.amount or ready or new.fees_from):
         await memberships.move(work, new, Cause.TOOK_OVER, because=(f"from {old.id}",))
     elif not new.amount or ready:

@@ -133,5 +133,5 @@ async def _check_sold_at(centre_id: UUID, pricing_option_id: UUID, class_type_id
         raise Refusal(Code.UNKNOWN_PRICING_OPTION, field=("pricingOptionId",))
     if option.currency != centre.currency:
         raise Refusal(Code.CURRENCY_MISMATCH, field=("pricingOptionId",))
-    if class_type_id and not await ClassType.exists(id=class_type_id):
+    if class_type_id and not await ClassType.has(id=class_type_id):
         raise Refusal(Code.NOT_FOUND, field=("classTypeId",))

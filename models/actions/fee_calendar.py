@@ -137,7 +137,7 @@ async def _skipped(work: Unit, membership: Membership, terms: Terms, period: Day
         why = "it costs nothing"
     elif not terms.once and period.end <= today:
         zone = ZoneInfo((await Centre.known(id=membership.centre_id)).zone)
-        moves = await AuditEntry.filter(verb=MOVED, subject_id=membership.id).order_by("id")
+        moves = await AuditEntry.every(verb=MOVED, subject_id=membership.id, order=("id",))
         stood = [(day_at(move.at, zone), Status(move.after["status"])) for move in moves]
         if passed_unbilled(period, today, stood, while_suspended=rules.while_suspended):
             why = "it passed while the membership was held"

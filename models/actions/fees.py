@@ -139,7 +139,7 @@ async def became(payment: Payment, outcome: PaymentOutcome, failure: str | None)
     lost = outcome is PaymentOutcome.CANCELLED and failure not in (None, *ON_PURPOSE)
     if not lost or payment.period_start is None or payment.membership_id is None:
         return outcome
-    taken_over = await Membership.exists(moved_from_id=payment.membership_id)
+    taken_over = await Membership.has(moved_from_id=payment.membership_id)
     return PaymentOutcome.FAILED if taken_over else outcome
 
 

@@ -55,7 +55,7 @@ async def create_api_key(
         raise Refusal(Code.INVALID_INPUT, there_are, field=("scopes",))
     public_part, secret = secrets.token_hex(PUBLIC_BYTES), secrets.token_urlsafe(32)
     async with unit(acting=acting, at=at) as work:
-        if user_id is not None and not await User.exists(id=user_id):
+        if user_id is not None and not await User.has(id=user_id):
             raise Refusal(Code.NOT_FOUND, field=("userId",))
         key = await ApiKey.create(
             name=name,

@@ -20,7 +20,7 @@ from models.tables.user import User
 async def start_mandate(*, user_id: UUID, currency: str, acting: str, at: datetime) -> Mandate:
     """Prepare a direct debit; a job opens its signing page. Raises Refusal NOT_FOUND."""
     async with unit(acting=acting, at=at) as work:
-        if not await User.exists(id=user_id):
+        if not await User.has(id=user_id):
             raise Refusal(Code.NOT_FOUND, field=("userId",))
         if currency not in DEBIT_CURRENCIES:
             raise Refusal(Code.INVALID_INPUT, f"There are no direct debits in {currency}.", field=("currency",))

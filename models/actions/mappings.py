@@ -82,7 +82,7 @@ async def mapped(course_ref: str, pricing_option_id: UUID, *field: str) -> Cours
 
     Raises Refusal UNKNOWN_PRICING_OPTION, COURSE_NOT_MAPPED (to nothing, or to another option).        Source: R9
     """
-    if not await PricingOption.exists(id=pricing_option_id):
+    if not await PricingOption.has(id=pricing_option_id):
         raise Refusal(Code.UNKNOWN_PRICING_OPTION, field=(*field, "pricingOptionId"))
     mapping = await CourseMapping.one(course_ref=course_ref, lock=True)
     if mapping is None or mapping.pricing_option_id != pricing_option_id:
@@ -122,5 +122,6 @@ async def mapping_sheet(*, at: datetime, membership_type_id: UUID | None = None)
 
 
 def _prices(option: PricingOption, centres: list[Centre], at: datetime) -> list[tuple[Centre, pricing.Price]]:
+    overridden = list(option.overrides)  # type: ignore[attr-defined]  # the reverse side of a relation
     selling = [centre for centre in centres if centre.currency == option.currency]
-    return [(centre, price_of(option, centre, day_at(at, ZoneInfo(centre.zone)))) for centre in selling]
+    return [(centre, price_of(option, overridden, centre, day_at(at, ZoneInfo(centre.zone)))) for centre in selling]

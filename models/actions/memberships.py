@@ -58,7 +58,7 @@ async def start_membership(
                 raise Refusal(Code.NOT_FOUND, field=(field,))
         assert kind is not None
         assert centre is not None
-        if not await User.exists(id=user_id):
+        if not await User.has(id=user_id):
             raise Refusal(Code.NOT_FOUND, field=("userId",))
         offered = PaymentOption.filter(membership_type_id=kind.id, pricing_option_id=pricing_option_id)
         if not await offered.exists():

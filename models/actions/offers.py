@@ -84,7 +84,7 @@ async def buy_package(
                 raise Refusal(Code.NOT_FOUND, field=(field,))
         assert offer is not None
         assert centre is not None
-        if not await User.exists(id=user_id):
+        if not await User.has(id=user_id):
             raise Refusal(Code.NOT_FOUND, field=("userId",))
         today = day_at(at, ZoneInfo(centre.zone))
         option, amount, level = await price_at(offer.pricing_option_id, centre_id=centre.id, on=today)

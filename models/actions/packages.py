@@ -53,9 +53,9 @@ async def grant_package(
     if valid_until is not None and valid_until <= at:
         raise Refusal(Code.INVALID_INPUT, "A package ends in the future.", field=("validUntil",))
     async with unit(acting=acting, at=at) as work:
-        if not await User.exists(id=user_id):
+        if not await User.has(id=user_id):
             raise Refusal(Code.NOT_FOUND, field=("userId",))
-        if membership_id and not await Membership.exists(id=membership_id, user_id=user_id):
+        if membership_id and not await Membership.has(id=membership_id, user_id=user_id):
             raise Refusal(Code.NOT_FOUND, field=("membershipId",))
         await check_binding(class_type_id, course_id)
         package = await Package.create(
@@ -76,9 +76,9 @@ async def check_binding(class_type_id: UUID | None, course_id: UUID | None) -> N
     if class_type_id and course_id:
         found = "Credits are for one kind of class or for one course."
         raise Refusal(Code.INVALID_INPUT, found, field=("courseId",))
-    if class_type_id and not await ClassType.exists(id=class_type_id):
+    if class_type_id and not await ClassType.has(id=class_type_id):
         raise Refusal(Code.NOT_FOUND, field=("classTypeId",))
-    if course_id and not await Course.exists(id=course_id):
+    if course_id and not await Course.has(id=course_id):
         raise Refusal(Code.NOT_FOUND, field=("courseId",))
 
 
@@ -124,7 +124,7 @@ async def _take_back(work: Unit, packages: Sequence[Package], why: Mapping[UUID,
 async def paid(work: Unit, package_id: UUID) -> None:
     """The money of a package is in: its credits are granted, once, or given back where the money had been lost."""
     package = await Package.known(id=package_id, lock=True)
-    if await CreditEntry.exists(package_id=package.id, reason=Reason.GRANT):
+    if await CreditEntry.has(package_id=package.id, reason=Reason.GRANT):
         await _regained(work, package)
         return
     offer = await PackageOffer.known(id=package.offer_id)

@@ -27,7 +27,7 @@ _RECORDS: dict[str, Any] = {"provider": Provider.NOOKAL, "kind": "patient"}
 
 async def wanted(user_id: UUID) -> User | None:
     """The user whose record is to be looked for; None where it is known, or there is no practice system to look in."""
-    if not await ProviderSetting.exists(provider=Provider.NOOKAL, enabled=True):
+    if not await ProviderSetting.has(provider=Provider.NOOKAL, enabled=True):
         return None
     if await users.linked(user_id, Provider.NOOKAL, "patient") is not None:
         return None
@@ -88,7 +88,7 @@ async def patients_found(user_id: UUID, found: Sequence[Patient], *, acting: str
 async def _ruled_out(user_id: UUID, patient_ids: Sequence[str]) -> set[str]:
     taken: Any = await ExternalLink.filter(**_RECORDS, external_id__in=patient_ids).exclude(state=LinkState.UNLINKED)
     undone = await ExternalLink.filter(**_RECORDS, user_id=user_id, state=LinkState.UNLINKED)
-    answered = await ReviewItem.filter(
+    answered = await ReviewItem.every(
         kind=ReviewKind.PATIENT_MATCH, subject=str(user_id), state=ReviewState.SETTLED, answer=NONE_OF_THEM
     )
     refused = {patient_id for item in answered for patient_id in item.evidence["patients"]}

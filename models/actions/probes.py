@@ -67,7 +67,7 @@ async def order_there(at: datetime) -> Order | None:
     rows = await sql.rows(_MAPPED)
     if not rows:
         return None
-    asked = {field.name: "probe" for field in await UserField.filter(required=True)}
+    asked = {field.name: "probe" for field in await UserField.every(required=True)}
     number = uuid4().hex[:12]
     known = {"first_name": "Probe", "last_name": at.strftime("%d %B %H:%M"), "email": f"probe-{number}@example.org"}
     item = {name: str(value) for name, value in rows[0].items()}

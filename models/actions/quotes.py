@@ -58,7 +58,7 @@ async def hold(
     Raises Refusal PACKAGE_NOT_VALID, MEMBERSHIP_REQUIRED.
     """
     amount, currency = await course_price(course, on=at.date())
-    rows = await ClassSession.filter(course_id=course.id).order_by("starts_at", "id")
+    rows = await ClassSession.every(course_id=course.id, order=("starts_at", "id"))
     return Held(
         course,
         Money(amount, currency),

@@ -54,7 +54,7 @@ async def refund_payment(
 
 
 async def _left(payment: Payment) -> int:
-    refunds = await Refund.filter(payment_id=payment.id)
+    refunds = await Refund.every(payment_id=payment.id)
     return states.refundable(payment.status, payment.amount, [(each.status, each.amount) for each in refunds])
 
 

@@ -59,7 +59,7 @@ async def refuse_blank(vault: Vault) -> None:
 
     What another key sealed opens nothing, and is refused where it is used.
     """
-    for row in await ProviderSetting.filter(enabled=True):
+    for row in await ProviderSetting.every(enabled=True):
         try:
             secrets = vault.open(row.secrets)
         except SealBroken:

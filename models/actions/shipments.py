@@ -148,7 +148,7 @@ async def _sold(invoice_id: UUID) -> _Sold:
 async def _itemised(sold: _Sold) -> tuple[ShippedItem, ...]:
     """One line a class, or one ad-hoc line tied to no class where none is left (R107)."""
     allocation = await Allocation.known(invoice_id=sold.invoice.id, current=True)
-    shares = await AllocationShare.filter(allocation_id=allocation.id).order_by("position")
+    shares = await AllocationShare.every(allocation_id=allocation.id, order=("position",))
     if not shares:
         return (ShippedItem(sold.kind.name, allocation.amount),)
     zone = ZoneInfo(sold.centre.zone)
@@ -168,7 +168,7 @@ async def _itemised(sold: _Sold) -> tuple[ShippedItem, ...]:
 
 async def _plain(sold: _Sold) -> tuple[ShippedItem, ...]:
     """The invoice's own lines, never its classes (R112)."""
-    rows = await InvoiceItem.filter(invoice_id=sold.invoice.id).order_by("position")
+    rows = await InvoiceItem.every(invoice_id=sold.invoice.id, order=("position",))
     return tuple(ShippedItem(row.description, row.amount) for row in rows)
 
 

@@ -100,7 +100,7 @@ async def create_payment_link(
         if kind.product is None:
             raise Refusal(Code.UNMANAGED_PRODUCT, field=("membershipTypeId",))
         for person, field in ((user_id, "userId"), (beneficiary_id, "beneficiaryId")):
-            if person and not await User.exists(id=person):
+            if person and not await User.has(id=person):
                 raise Refusal(Code.NOT_FOUND, field=(field,))
         if beneficiary_id and not user_id:
             raise Refusal(Code.INVALID_INPUT, "Say who pays as well.", field=("userId",))
@@ -129,7 +129,7 @@ async def link_subscription(
         if row is None:
             raise Refusal(Code.NOT_FOUND, field=("subscriptionId",))
         for person, field in ((user_id, "userId"), (beneficiary_id, "beneficiaryId")):
-            if person and not await User.exists(id=person):
+            if person and not await User.has(id=person):
                 raise Refusal(Code.NOT_FOUND, field=(field,))
         if row.user_id not in (None, user_id):
             raise Refusal(Code.INVALID_INPUT, "This subscription is another user's.", field=("userId",))

@@ -121,7 +121,7 @@ async def link_external(
     Raises Refusal NOT_FOUND, INVALID_INPUT (the record, or the user's place there, is tied otherwise).
     """
     async with unit(acting=acting, at=at) as work:
-        if not await User.exists(id=user_id):
+        if not await User.has(id=user_id):
             raise Refusal(Code.NOT_FOUND, field=("userId",))
         live = ExternalLink.filter(provider=provider, kind=kind).exclude(state=LinkState.UNLINKED)
         same = await live.filter(external_id=external_id).first()

@@ -36,7 +36,7 @@ async def join_waiting_list(*, course_id: UUID, user_id: UUID, acting: str, at: 
     """
     async with unit(acting=acting, at=at) as work:
         course = await locked(course_id)
-        if not await User.exists(id=user_id):
+        if not await User.has(id=user_id):
             raise Refusal(Code.NOT_FOUND, field=("userId",))
         if course.owner is Owner.COURSEPRO:
             raise Refusal(Code.OWNED_BY_COURSEPRO, field=("courseId",))
@@ -184,7 +184,7 @@ async def _booked(course_id: UUID) -> int:
 
 
 async def _classes(course_id: UUID, at: datetime) -> Timetable:
-    rows = await ClassSession.filter(course_id=course_id)
+    rows = await ClassSession.every(course_id=course_id)
     return timetable((Session(row.id, row.starts_at, row.deleted_at is not None) for row in rows), at)
 
 

@@ -1,7 +1,8 @@
-"""What every table shares: a time-ordered id made in Python, the instants of birth and last change, plain look-ups.
+"""What every table shares: a time-ordered id made in Python, the instants of birth and last change, plain statements.
 
-Most look-ups of an action are rows by what their columns hold. Their statements are written once for each set of
-columns; what is asked otherwise (relations, ranges, counts) is the ORM's, which writes a statement each time anew.
+Most of what an action asks is rows by what their columns hold, and what it writes is a row. These statements are put
+together once for each set of columns; what is asked otherwise (relations, ranges, counts) is the ORM's, which puts a
+statement together each time anew.
 """
 
 from collections.abc import Iterable
@@ -39,10 +40,12 @@ class Row(Model):
     @classmethod
     async def every(cls, *, order: tuple[str, ...] = (), lock: bool = False, **equal: Any) -> list[Self]:
         """The rows whose columns hold these values, None for nothing; with `lock` until the transaction ends."""
-        columns = cls._meta.fields_map
-        given = [columns[name].to_db_value(value, cls) for name, value in equal.items() if value is not None]
-        asked = tuple((name, value is None) for name, value in equal.items())
-        return [cls._init_from_db(**found) for found in await sql.rows(_select(cls, asked, order, lock), *given)]
+        return [cls._init_from_db(**found) for found in await _found(cls, equal, order, lock=lock)]
+
+    @classmethod
+    async def has(cls, **equal: Any) -> bool:
+        """Whether there is a row whose columns hold these values."""
+        return bool(await _found(cls, equal))
 
     @classmethod
     async def one(cls, *, lock: bool = False, **equal: Any) -> Self | None:
@@ -57,6 +60,50 @@ class Row(Model):
         if not found:
             raise DoesNotExist(cls)
         return found[0]
+
+    async def save(
+        self,
+        using_db: Any = None,
+        update_fields: Iterable[str] | None = None,
+        force_create: bool = False,
+        force_update: bool = False,
+    ) -> None:
+        """Write the row, or some columns of one that is stored: as Tortoise does, without signals nobody hears."""
+        new = force_create or not (self._saved_in_db or force_update)
+        every = (name for name in self._meta.fields_db_projection if new or name != "id")
+        written = tuple(every if new or update_fields is None else update_fields)
+        columns = self._meta.fields_map
+        values = [columns[name].to_db_value(getattr(self, name), self) for name in written]
+        if new:
+            await sql.run(_insert(type(self)), *values)
+        elif written:
+            await sql.run(_update(type(self), written), *values, self.id)
+        self._saved_in_db = True
+
+
+@lru_cache(KEPT_STATEMENTS)
+def _insert(table: type[Row]) -> str:
+    columns = [f'"{column}"' for column in table._meta.fields_db_projection.values()]
+    places = ", ".join(f"${number}" for number, _ in enumerate(columns, 1))
+    words = f"INTO {table._meta.db_table} ({', '.join(columns)}) VALUES ({places})"
+    return f"INSERT {words}"
+
+
+@lru_cache(KEPT_STATEMENTS)
+def _update(table: type[Row], names: tuple[str, ...]) -> str:
+    column = table._meta.fields_db_projection
+    changes = ", ".join(f'"{column[name]}" = ${number}' for number, name in enumerate(names, 1))
+    words = f"{table._meta.db_table} SET {changes} WHERE id = ${len(names) + 1}"
+    return f"UPDATE {words}"
+
+
+async def _found(
+    table: type[Row], equal: dict[str, Any], order: tuple[str, ...] = (), *, lock: bool = False
+) -> list[dict[str, Any]]:
+    columns = table._meta.fields_map
+    given = [columns[name].to_db_value(value, table) for name, value in equal.items() if value is not None]
+    asked = tuple((name, value is None) for name, value in equal.items())
+    return await sql.rows(_select(table, asked, order, lock), *given)
 
 
 @lru_cache(KEPT_STATEMENTS)
