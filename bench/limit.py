@@ -23,8 +23,8 @@ _NOTHING_TO_READ = b'{"data":{"__typename":"Query"}}'
 _NOBODY = b'{"data":{"updateUser":{"user":null}}}'
 
 _LOCK = "SELECT * FROM user_account WHERE id = $1 FOR UPDATE"
-_FIELDS = "SELECT * FROM user_field ORDER BY name"
-_LAST_AUDIT = "SELECT * FROM audit_entry WHERE subject_id = $1 ORDER BY id DESC LIMIT 1"
+_FIELDS = """SELECT (SELECT after FROM audit_entry WHERE subject_id = $1 ORDER BY id DESC LIMIT 1), f.*
+    FROM (SELECT 1) AS the_set LEFT JOIN user_field f ON true ORDER BY f.name"""
 _UPDATE = "UPDATE user_account SET phone = $2, version = version + 1, updated_at = $3 WHERE id = $1"
 _CREATE = """INSERT INTO user_account (id, created_at, updated_at, first_name, last_name, email, email_key, state,
     version, fields) VALUES ($1, $2, $2, $3, $4, $5, $5, 'ACTIVE', 1, '{}')"""
@@ -62,8 +62,7 @@ async def update_user(connection: Any, asked: Message) -> bytes:
         row = await connection.fetchrow(_LOCK, user_id)
         if row is None:
             return _NOBODY
-        await connection.fetch(_FIELDS)
-        await connection.fetch(_LAST_AUDIT, user_id)
+        await connection.fetch(_FIELDS, user_id)
         await connection.execute(_UPDATE, user_id, asked["phone"], now)
         before, after = orjson.dumps({"version": row["version"]}), orjson.dumps({"fields": ["phone"]})
         await connection.execute(_AUDIT, new_id(), now, "update_user", user_id, before.decode(), after.decode())
@@ -78,8 +77,7 @@ async def create_user(connection: Any, asked: Message) -> bytes:
     """The statements of our `createUser`, by hand."""
     user_id, now = new_id(), datetime.now(UTC)
     async with connection.transaction():
-        await connection.fetch(_FIELDS)
-        await connection.fetch(_LAST_AUDIT, user_id)
+        await connection.fetch(_FIELDS, user_id)
         await connection.execute(_CREATE, user_id, now, asked["firstName"], asked["lastName"], asked["email"])
         await connection.execute(_AUDIT, new_id(), now, "create_user", user_id, None, '{"fields": []}')
     text: str = await connection.fetchval(_CREATED, user_id)

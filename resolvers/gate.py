@@ -20,9 +20,9 @@ from models.ports import Clock
 from models.rules.access import Entry, Place, Window, at_the_gate
 from models.rules.lifecycle import Status
 from models.rules.states import KeyPurpose
+from models.tables.connections import Connections
 from resolvers.auth import Door
 from resolvers.context import Context
-from resolvers.reads.connections import Connections
 from resolvers.reads.ids import BadInput, known
 
 AROUND = timedelta(hours=12)  # a class that is farther from now is none of this visit

@@ -43,6 +43,8 @@ _FREE = "DELETE FROM idempotency_key WHERE id = $1 AND committed_at IS NULL RETU
 
 def key_of(schema: GraphQLSchema, operation: OperationDefinitionNode, asked: Asked, header: str | None) -> str | None:
     """The caller's key, from `@idempotent(key:)` or the `Idempotency-Key` header. Raises Rejected 400 for a bad one."""
+    if header is None and not operation.directives:
+        return None
     directive = schema.get_directive(DIRECTIVE)
     variables = get_variable_values(schema, operation.variable_definitions or (), asked.variables or {})
     if directive is None or isinstance(variables, list):

@@ -54,7 +54,7 @@ class Tokens:
         except ValueError:
             return None
         user_id = _user(claims.get(self._issuer.user_claim))
-        if user_id is not None and not await User.exists(id=user_id):
+        if user_id is not None and not await User.has(id=user_id):
             return None
         if user_id is None and (role is Role.MEMBER or claims.get(self._issuer.user_claim) is not None):
             return None

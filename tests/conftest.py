@@ -70,7 +70,7 @@ def database_url(servers: Pair, migrated_template: str) -> Iterator[str]:
 @pytest.fixture(scope="module")
 async def database(database_url: str) -> AsyncIterator[None]:
     """Tortoise, open on the module's database."""
-    async with opened(f"{database_url}?minsize=1&maxsize=8"):
+    async with opened(f"{database_url}?maxsize=8"):
         yield
 
 

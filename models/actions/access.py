@@ -92,7 +92,7 @@ async def update_centre(
     """
     check_minutes(minutes_before, minutes_after)
     async with unit(acting=acting, at=at) as work:
-        centre = await Centre.filter(id=centre_id).select_for_update().first()
+        centre = await Centre.one(id=centre_id, lock=True)
         if centre is None:
             raise Refusal(Code.NOT_FOUND, field=("centreId",))
         before = _around(centre)

@@ -31,7 +31,7 @@ async def answered_once(
         )
         # a repeat that comes meanwhile waits here until this one is done
         await InboxEvent.bulk_create([row], ignore_conflicts=True)
-        first = await InboxEvent.get(provider=provider, event_id=call.event_id)
+        first = await InboxEvent.known(provider=provider, event_id=call.event_id)
         if first.id != row.id:
             if first.event_type != call.event_type or first.body.get("call") != call.body:
                 raise Refusal(Code.IDEMPOTENCY_KEY_MISMATCH, field=("event_id",))

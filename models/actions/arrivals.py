@@ -58,7 +58,7 @@ async def matching(values: Values) -> Match:
     """(a newcomer's details) -> who of the users on record it may be; others with that address wait meanwhile."""
     email = str(values["email"])
     await alone(f"email:{normalised_email(email)}")
-    on_record = await User.filter(email_key=normalised_email(email)).order_by("id")
+    on_record = await User.every(email_key=normalised_email(email), order=("id",))
     return match(
         Identity(email, str(values["last_name"]), as_text(values["first_name"]), _born(values)),
         [Known(row.id, Identity(row.email, row.last_name, row.first_name, row.date_of_birth)) for row in on_record],
@@ -74,7 +74,7 @@ async def _met(work: Unit, coursepro_id: str, values: Values) -> UUID | None:
     question: dict[str, Any] = {"kind": ReviewKind.USER_MATCH, "provider": Provider.COURSEPRO, "subject": coursepro_id}
     found = await matching(values)
     holds = {name: as_text(value) for name, value in values.items()}
-    asked = await ReviewItem.filter(**question, state=ReviewState.OPEN).select_for_update().first()
+    asked = await ReviewItem.one(**question, state=ReviewState.OPEN, lock=True)
     if asked is None and not found.user_ids:
         return await newcomer(work, coursepro_id, holds, values, evidence={"matched": "nobody"})
     if asked is None and found.user_id is not None and await links.free_to_tie(found.user_id, coursepro_id):
@@ -103,8 +103,8 @@ async def newcomer(
 
 async def _compare(work: Unit, link: ExternalLink, values: Values, event_id: str) -> None:
     """What differs from ours, and from what was told, is kept; it is never taken over (R3). An echo changes nothing."""
-    user = await User.get(id=link.user_id)
-    sync = await UserSync.get_or_none(user_id=link.user_id)
+    user = await User.known(id=link.user_id)
+    sync = await UserSync.one(user_id=link.user_id)
     ours, told = users.known_of(user, values), sync.told if sync else {}
     for name, value in values.items():
         theirs = as_text(value)

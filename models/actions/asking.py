@@ -46,7 +46,7 @@ class Attempt(Generic[Order]):
 async def locked(payment_id: UUID) -> Payment:
     """A payment, locked, and with it all its refunds. Raises Refusal NOT_FOUND."""
     # the membership or booking is locked after its payment, everywhere
-    payment = await Payment.filter(id=payment_id).select_for_update().first()
+    payment = await Payment.one(id=payment_id, lock=True)
     if payment is None:
         raise Refusal(Code.NOT_FOUND, field=("paymentId",))
     return payment

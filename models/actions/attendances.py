@@ -65,7 +65,7 @@ async def classes_listed(held: Collection[str], start: datetime, end: datetime, 
             session.deleted_at = None if session.external_ref in held else at
             await session.save(update_fields=["deleted_at"])
             work.audit("class_listed", session, after={"deleted_at": session.deleted_at})
-            for seat in await Attendance.filter(class_session_id=session.id):
+            for seat in await Attendance.every(class_session_id=session.id):
                 changed[seat.user_id].add(session.starts_at)
         await corrections.classes_changed(work, changed)
     return len(differ)
@@ -73,7 +73,7 @@ async def classes_listed(held: Collection[str], start: datetime, end: datetime, 
 
 async def _leave(work: Unit, roster: RosterSeen, changed: Changed) -> int:
     """Cancel the places of a class that its roster does not name -> how many."""
-    session = await ClassSession.get_or_none(source=AttendanceSource.NOOKAL, external_ref=roster.session_id)
+    session = await ClassSession.one(source=AttendanceSource.NOOKAL, external_ref=roster.session_id)
     if session is None:
         return 0
     named = [await user_of(Provider(roster.provider), "patient", fact.patient_id) for fact in roster.attendances]
@@ -95,11 +95,11 @@ async def mark_attendance(attendance_id: UUID, mark: Mark, *, acting: str, at: d
     Raises Refusal NOT_FOUND, OWNED_BY_COURSEPRO, OWNED_BY_NOOKAL, INVALID_INPUT.
     """
     async with unit(acting=acting, at=at) as work:
-        seat = await Attendance.filter(id=attendance_id).select_for_update().first()
+        seat = await Attendance.one(id=attendance_id, lock=True)
         if seat is None:
             raise Refusal(Code.NOT_FOUND, field=("attendanceId",))
-        session = await ClassSession.get(id=seat.class_session_id)
-        course = await Course.get_or_none(id=session.course_id) if session.course_id else None
+        session = await ClassSession.known(id=seat.class_session_id)
+        course = await Course.one(id=session.course_id) if session.course_id else None
         check_ours(seat.source, session.source, course.owner if course else None)
         check_mark(seat.mark, mark, session.starts_at, session.deleted_at is not None, at)
         if seat.mark is not mark:
@@ -119,7 +119,7 @@ async def choose_invoice(
     Raises Refusal NOT_FOUND, INVOICE_ALREADY_BILLED, INVALID_INPUT (that invoice could not pay for it).
     """
     async with unit(acting=acting, at=at) as work:
-        seat = await Attendance.filter(id=attendance_id).select_for_update().first()
+        seat = await Attendance.one(id=attendance_id, lock=True)
         if seat is None:
             raise Refusal(Code.NOT_FOUND, field=("attendanceId",))
         if invoice_id is not None:
@@ -128,13 +128,13 @@ async def choose_invoice(
             before, seat.paid_by_id = seat.paid_by_id, invoice_id
             await seat.save(update_fields=["paid_by_id"])
             work.audit("choose_invoice", seat, before={"invoice_id": before}, after={"invoice_id": invoice_id})
-            session = await ClassSession.get(id=seat.class_session_id)
+            session = await ClassSession.known(id=seat.class_session_id)
             await allocations.reallocate_around(work, {seat.user_id: [session.starts_at]})
     return seat
 
 
 async def _check_could_pay(seat: Attendance, invoice_id: UUID) -> None:
-    invoice = await Invoice.get_or_none(id=invoice_id)
+    invoice = await Invoice.one(id=invoice_id)
     if invoice is None:
         raise Refusal(Code.NOT_FOUND, field=("invoiceId",))
     claimant = (await claimants.walks([invoice]))[invoice_id].claimant()
@@ -150,15 +150,15 @@ async def _check_could_pay(seat: Attendance, invoice_id: UUID) -> None:
 async def _mirror(work: Unit, fact: AttendanceSeen, changed: Changed) -> bool:
     """One attendance as it is now -> whether that differs; `changed` takes whose invoices of which moments follow."""
     user_id = await user_of(Provider(fact.provider), "patient", fact.patient_id)
-    centre = await Centre.get_or_none(practice_location=fact.location_id)
+    centre = await Centre.one(practice_location=fact.location_id)
     if user_id is None or centre is None:
         return False
     class_type, _ = await ClassType.get_or_create(practice_id=fact.class_type_id, defaults={"name": fact.class_name})
     session, moved_from = await _session(fact, class_type.id, centre.id)
     if moved_from is not None:
-        for seated in await Attendance.filter(class_session_id=session.id):
+        for seated in await Attendance.every(class_session_id=session.id):
             changed[seated.user_id] |= {moved_from, fact.starts_at}
-    seat = await Attendance.filter(class_session_id=session.id, user_id=user_id).select_for_update().first()
+    seat = await Attendance.one(class_session_id=session.id, user_id=user_id, lock=True)
     by_hand = fact.invoiced and not await _ours(seat, fact)
     if seat is None:
         seat = await Attendance.create(
@@ -201,7 +201,7 @@ async def _session(fact: AttendanceSeen, class_type_id: UUID, centre_id: UUID) -
 async def _ours(seat: Attendance | None, fact: AttendanceSeen) -> bool:
     """Whether the invoice the practice system has on this seat is one we shipped (R105)."""
     if fact.invoice_id is not None:
-        return await Shipment.exists(system=fact.provider, external_id=fact.invoice_id)
+        return await Shipment.has(system=fact.provider, external_id=fact.invoice_id)
     return seat is not None and await AllocationShare.exists(
         attendance_id=seat.id,
         allocation__current=True,

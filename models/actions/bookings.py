@@ -57,7 +57,7 @@ async def rehearse(
     *, user_id: UUID, course_id: UUID, method: Method, at: datetime, package_id: UUID | None = None
 ) -> Quote:
     """What `book_course` would take now, with nothing held or written. Raises the Refusal it would raise."""
-    course = await Course.get_or_none(id=course_id)
+    course = await Course.one(id=course_id)
     if course is None:
         raise Refusal(Code.NOT_FOUND, field=("courseId",))
     check_owner(course)
@@ -70,7 +70,7 @@ async def rehearse(
 async def _admitted(
     course: Course, user_id: UUID, method: Method, package_id: UUID | None, at: datetime, *, lock: bool
 ) -> Held:
-    if not await User.exists(id=user_id):
+    if not await User.has(id=user_id):
         raise Refusal(Code.NOT_FOUND, field=("userId",))
     await waiting.check_place(course, user_id, at)
     return await hold(course, user_id, method, package_id, at, lock=lock)
@@ -89,7 +89,7 @@ async def _check_card(user_id: UUID) -> None:
 
 async def known_booking(booking_id: UUID) -> Booking:
     """A booking. Raises Refusal NOT_FOUND."""
-    booking = await Booking.get_or_none(id=booking_id)
+    booking = await Booking.one(id=booking_id)
     if booking is None:
         raise Refusal(Code.NOT_FOUND, field=("bookingId",))
     return booking
@@ -97,7 +97,7 @@ async def known_booking(booking_id: UUID) -> Booking:
 
 async def owner(booking_id: UUID) -> UUID | None:
     """Whose booking it is; None for an unknown one."""
-    booking = await Booking.get_or_none(id=booking_id)
+    booking = await Booking.one(id=booking_id)
     return booking.user_id if booking else None
 
 
@@ -208,7 +208,7 @@ async def _charge(work: Unit, booking: Booking, amount: int, quote: Quote) -> No
 
 async def confirm(work: Unit, booking_id: UUID) -> None:
     """All a booking owed is settled; what came for one that waits no longer goes back as far as it was given back."""
-    booking = await Booking.filter(id=booking_id).select_for_update().get()
+    booking = await Booking.known(id=booking_id, lock=True)
     if booking.status is BookingStatus.AWAITING_PAYMENT:
         booking.status = BookingStatus.CONFIRMED
         await booking.save(update_fields=["status"])

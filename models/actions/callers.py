@@ -12,7 +12,7 @@ async def caller_of(key_id: UUID | None, *, at: datetime) -> Caller | None:
     """The holder of a key; the office's own rights without one; None for a key that has ended."""
     if key_id is None:
         return Caller(Role.ADMIN)
-    key = await ApiKey.get_or_none(id=key_id)
+    key = await ApiKey.one(id=key_id)
     if key is None or key.revoked_at is not None or key.purpose is not KeyPurpose.API:
         return None
     if key.expires_at is not None and key.expires_at <= at:

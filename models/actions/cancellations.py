@@ -22,7 +22,7 @@ from models.tables.payment import Payment
 
 async def release(work: Unit, booking_id: UUID, *, because: str) -> bool:
     """Give the places and credits of a booking back whose payment failed -> whether it still held any."""
-    booking = await Booking.filter(id=booking_id).select_for_update().get()
+    booking = await Booking.known(id=booking_id, lock=True)
     if booking.status not in HOLDS_A_PLACE:
         return False
     given = returns.returned(await kept(booking), because)
@@ -73,19 +73,19 @@ async def locked(booking_id: UUID, *to: UUID) -> tuple[Booking, list[Course]]:
     """A booking, after its course and those it may move to: whoever holds a booking held its course before."""
     known = await bookings.known_booking(booking_id)
     courses = await bookings.lock_courses(known.course_id, *to)
-    await Payment.filter(booking_id=booking_id).select_for_update().first()
-    return await Booking.filter(id=booking_id).select_for_update().get(), courses
+    await Payment.one(booking_id=booking_id, lock=True)
+    return await Booking.known(id=booking_id, lock=True), courses
 
 
 async def begun(course: Course, at: datetime) -> bool:
     """Whether a course has begun (D5)."""
-    rows = await ClassSession.filter(course_id=course.id)
+    rows = await ClassSession.every(course_id=course.id)
     return timetable((Session(row.id, row.starts_at, row.deleted_at is not None) for row in rows), at).started
 
 
 async def _drop_charge(work: Unit, booking: Booking) -> None:
     """Nobody asks for a charge that was not sent yet and would come back whole."""
-    payment = await Payment.get_or_none(booking_id=booking.id, status=PaymentStatus.DUE, attempts=0)
+    payment = await Payment.one(booking_id=booking.id, status=PaymentStatus.DUE, attempts=0)
     if payment is not None and await money_given_back(booking) - booking.carried >= payment.amount:
         await endings.drop(work, payment, verb="drop_charge")
 
@@ -98,11 +98,11 @@ async def delete_class_session(class_session_id: UUID, *, acting: str, at: datet
     CLASS_ALREADY_DELETED.
     """
     async with unit(acting=acting, at=at) as work:
-        known = await ClassSession.get_or_none(id=class_session_id)
+        known = await ClassSession.one(id=class_session_id)
         if known is None or known.course_id is None:
             raise Refusal(Code.NOT_FOUND, field=("classSessionId",))
         (course,) = await bookings.lock_courses(known.course_id)
-        session = await ClassSession.filter(id=class_session_id).select_for_update().get()
+        session = await ClassSession.known(id=class_session_id, lock=True)
         if session.deleted_at is not None:
             raise Refusal(Code.CLASS_ALREADY_DELETED, field=("classSessionId",))
         session.deleted_at = at
@@ -123,8 +123,8 @@ async def delete_class_session(class_session_id: UUID, *, acting: str, at: datet
 
 
 async def _return_deleted(work: Unit, course: Course, line: BookingLine) -> None:
-    await Payment.filter(booking_id=line.booking_id).select_for_update().first()
-    booking = await Booking.filter(id=line.booking_id).select_for_update().get()
+    await Payment.one(booking_id=line.booking_id, lock=True)
+    booking = await Booking.known(id=line.booking_id, lock=True)
     given = returns.on_deletion(as_kept(line), method=booking.method, pricing=course.pricing, policy=course.on_deletion)
     await give_back(work, booking, given, reason="CLASS_DELETED")
     work.audit("return_class", booking, after={"credits": given.credits, "money": given.money}, because=given.because)

@@ -56,7 +56,7 @@ async def take_cart(
         # two calls about one cart run one after the other: there may be nothing yet to lock
         await alone(f"cart:{cart_id}")
         buyer = await _buyer(user_id, coursepro_id)
-        known = await Membership.filter(cart_ref=cart_id).order_by("id")
+        known = await Membership.every(cart_ref=cart_id, order=("id",))
         if known:
             if any(each.user_id != buyer for each in known):
                 raise Refusal(Code.INVALID_INPUT, "This cart is somebody else's.", field=("cartId",))
@@ -83,7 +83,7 @@ async def take_cart(
 async def _buyer(user_id: UUID | None, coursepro_id: str | None) -> UUID:
     """Who buys: one of ours, by our id or by the other side's; both, where given, mean one person."""
     known = await links.user_of_record(coursepro_id) if coursepro_id is not None else None
-    if user_id is not None and await User.exists(id=user_id) and known in (None, user_id):
+    if user_id is not None and await User.has(id=user_id) and known in (None, user_id):
         return user_id
     if user_id is None and known is not None:
         return known

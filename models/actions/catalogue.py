@@ -1,6 +1,6 @@
 """What can be sold and where: centres, setting groups, pricing options with overrides, membership types (R20-R35)."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import date, datetime
 from uuid import UUID
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
@@ -23,7 +23,7 @@ from models.tables.pricing import PriceOverride, PricingOption
 async def create_setting_group(*, name: str, acting: str, at: datetime) -> SettingGroup:
     """Make a group of centres that share settings. Raises Refusal INVALID_INPUT where the name is taken."""
     async with unit(acting=acting, at=at) as work:
-        if await SettingGroup.exists(name=name):
+        if await SettingGroup.has(name=name):
             raise Refusal(Code.INVALID_INPUT, f"A setting group is called {name!r} already.", field=("name",))
         group = await SettingGroup.create(name=name)
         work.audit("create_setting_group", group, after={"name": name})
@@ -50,11 +50,11 @@ async def create_centre(
     check_currency(currency)
     check_minutes(minutes_before, minutes_after)
     async with unit(acting=acting, at=at) as work:
-        if await Centre.exists(name=name):
+        if await Centre.has(name=name):
             raise Refusal(Code.INVALID_INPUT, f"A centre is called {name!r} already.", field=("name",))
-        if practice_location and await Centre.exists(practice_location=practice_location):
+        if practice_location and await Centre.has(practice_location=practice_location):
             raise Refusal(Code.INVALID_INPUT, "This place is another centre's.", field=("practiceLocation",))
-        if setting_group_id and not await SettingGroup.exists(id=setting_group_id):
+        if setting_group_id and not await SettingGroup.has(id=setting_group_id):
             raise Refusal(Code.NOT_FOUND, field=("settingGroupId",))
         centre = await Centre.create(
             name=name,
@@ -128,15 +128,15 @@ async def set_price_override(
     if effective_from and effective_until and effective_from >= effective_until:
         raise Refusal(Code.INVALID_INPUT, "An override ends after it begins.", field=("effectiveUntil",))
     async with unit(acting=acting, at=at) as work:
-        option = await PricingOption.get_or_none(id=pricing_option_id)
+        option = await PricingOption.one(id=pricing_option_id)
         if option is None:
             raise Refusal(Code.UNKNOWN_PRICING_OPTION, field=("pricingOptionId",))
-        centre = await Centre.get_or_none(id=centre_id) if centre_id else None
+        centre = await Centre.one(id=centre_id) if centre_id else None
         if centre_id and centre is None:
             raise Refusal(Code.NOT_FOUND, field=("centreId",))
         if centre and centre.currency != option.currency:
             raise Refusal(Code.CURRENCY_MISMATCH, field=("centreId",))
-        if setting_group_id and not await SettingGroup.exists(id=setting_group_id):
+        if setting_group_id and not await SettingGroup.has(id=setting_group_id):
             raise Refusal(Code.NOT_FOUND, field=("settingGroupId",))
         override, made = await PriceOverride.get_or_create(
             pricing_option_id=pricing_option_id,
@@ -157,21 +157,21 @@ async def price_at(pricing_option_id: UUID, *, centre_id: UUID, on: date) -> tup
 
     Raises Refusal UNKNOWN_PRICING_OPTION, NOT_FOUND. Source: R24-R26
     """
-    option = await PricingOption.get_or_none(id=pricing_option_id).prefetch_related("overrides")
+    option = await PricingOption.one(id=pricing_option_id)
     if option is None:
         raise Refusal(Code.UNKNOWN_PRICING_OPTION, field=("pricingOptionId",))
-    centre = await Centre.get_or_none(id=centre_id)
+    centre = await Centre.one(id=centre_id)
     if centre is None:
         raise Refusal(Code.NOT_FOUND, field=("centreId",))
-    price = price_of(option, centre, on)
+    price = price_of(option, await PriceOverride.every(pricing_option_id=option.id), centre, on)
     return option, price.amount, price.level
 
 
-def price_of(option: PricingOption, centre: Centre, on: date) -> pricing.Price:
-    """(option with its overrides fetched, centre, day) -> the price and the level that matched. Source: R24-R26."""
+def price_of(option: PricingOption, overridden: Iterable[PriceOverride], centre: Centre, on: date) -> pricing.Price:
+    """(option, its overrides, centre, day) -> the price and the level that matched. Source: R24-R26."""
     overrides = [
         pricing.Override(row.centre_id, row.setting_group_id, row.amount, row.effective_from, row.effective_until)
-        for row in option.overrides  # type: ignore[attr-defined]  # the reverse side of a relation
+        for row in overridden
     ]
     return pricing.price_at(
         option.amount, overrides, centre_id=centre.id, setting_group_id=centre.setting_group_id, on=on
@@ -213,7 +213,7 @@ async def create_membership_type(
     pricing_option_ids = tuple(dict.fromkeys(pricing_option_ids))
     async with unit(acting=acting, at=at) as work:
         await _check_options(integration, kind, pricing_option_ids)
-        if centre_id and not await Centre.exists(id=centre_id):
+        if centre_id and not await Centre.has(id=centre_id):
             raise Refusal(Code.NOT_FOUND, field=("centreId",))
         if await ClassType.filter(id__in=list(class_type_ids)).count() != len(set(class_type_ids)):
             raise Refusal(Code.NOT_FOUND, field=("classTypeIds",))
@@ -250,7 +250,7 @@ async def check_product_free(product: str | None) -> None:
     if product is None:
         return
     await alone(f"product:{product}")
-    if await MembershipType.exists(product=product):
+    if await MembershipType.has(product=product):
         raise Refusal(Code.PRODUCT_IN_USE, field=("product",))
 
 
@@ -262,7 +262,7 @@ def _check_credits(kind: MembershipKind, credits_per_period: int | None) -> None
 
 async def _check_options(integration: Integration, kind: MembershipKind, option_ids: Sequence[UUID]) -> None:
     for held, option_id in enumerate(option_ids):
-        option = await PricingOption.get_or_none(id=option_id)
+        option = await PricingOption.one(id=option_id)
         if option is None:
             raise Refusal(Code.UNKNOWN_PRICING_OPTION, field=("pricingOptionIds",))
         pricing.check_option_fits(integration, option.option_type)

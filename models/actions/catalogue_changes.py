@@ -30,7 +30,7 @@ async def update_pricing_option(
     Raises Refusal UNKNOWN_PRICING_OPTION, NEGATIVE_AMOUNT, PRICING_OPTION_IN_USE.        Source: R22, R33
     """
     async with unit(acting=acting, at=at) as work:
-        option = await PricingOption.filter(id=pricing_option_id).select_for_update().first()
+        option = await PricingOption.one(id=pricing_option_id, lock=True)
         if option is None:
             raise Refusal(Code.UNKNOWN_PRICING_OPTION, field=("pricingOptionId",))
         if amount is not None:
@@ -64,7 +64,7 @@ async def update_membership_type(
     Refusal NOT_FOUND, INTEGRATION_FIXED, PRODUCT_IN_USE, INVALID_INPUT.        Source: R27, R94, R97
     """
     async with unit(acting=acting, at=at) as work:
-        kind = await MembershipType.filter(id=membership_type_id).select_for_update().first()
+        kind = await MembershipType.one(id=membership_type_id, lock=True)
         if kind is None:
             raise Refusal(Code.NOT_FOUND, field=("membershipTypeId",))
         if integration is not None:
@@ -85,7 +85,7 @@ async def update_membership_type(
 
 async def _check_sold_as(kind: MembershipType, changed: Mapping[str, Any]) -> None:
     centre_id = changed.get("centre_id")
-    if centre_id and not await Centre.exists(id=centre_id):
+    if centre_id and not await Centre.has(id=centre_id):
         raise Refusal(Code.NOT_FOUND, field=("centreId",))
     if "product" not in changed:
         return
@@ -100,7 +100,7 @@ async def _cover(work: Unit, kind: MembershipType, wanted: set[UUID]) -> None:
     """Have a type cover these classes and no others from now on; what it covered stays known (R97)."""
     if await ClassType.filter(id__in=list(wanted)).count() != len(wanted):
         raise Refusal(Code.NOT_FOUND, field=("classTypeIds",))
-    held = {row.class_type_id: row for row in await Coverage.filter(membership_type_id=kind.id, covered_until=None)}
+    held = {row.class_type_id: row for row in await Coverage.every(membership_type_id=kind.id, covered_until=None)}
     if held.keys() == wanted:
         return
     for class_type_id in held.keys() - wanted:
@@ -136,10 +136,10 @@ async def clone_membership_type_for_frequency(
     Raises Refusal NOT_FOUND, INVALID_INPUT (it is of this kind already), and those of `create_membership_type`.
     """
     async with unit(acting=acting, at=at) as work:
-        original = await MembershipType.get_or_none(id=membership_type_id)
+        original = await MembershipType.one(id=membership_type_id)
         if original is None:
             raise Refusal(Code.NOT_FOUND, field=("membershipTypeId",))
-        if not await PricingOption.exists(id=pricing_option_id):
+        if not await PricingOption.has(id=pricing_option_id):
             raise Refusal(Code.UNKNOWN_PRICING_OPTION, field=("pricingOptionId",))
         if kind is original.kind:
             raise Refusal(Code.INVALID_INPUT, f"{original.name!r} is {kind} already.", field=("kind",))

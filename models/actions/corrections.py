@@ -53,7 +53,7 @@ async def invoice_told(work: Unit, invoice: Invoice, fact: InvoiceSeen, period: 
 async def _figures(invoice: Invoice) -> Figures:
     lines = [
         Line(row.external_id, row.description, row.amount, row.product, row.proration)
-        for row in await InvoiceItem.filter(invoice_id=invoice.id).order_by("position", "id")
+        for row in await InvoiceItem.every(invoice_id=invoice.id, order=("position", "id"))
     ]
     return Figures(
         invoice.status,
@@ -216,7 +216,7 @@ async def apply_correction(
     """
     async with unit(acting=acting, at=at) as work:
         correction, invoice = await _open(correction_id)
-        earlier = await Shipment.filter(invoice_id=invoice.id).order_by("id")
+        earlier = await Shipment.every(invoice_id=invoice.id, order=("id",))
         if waiting := sorted({each.system for each in earlier if each.state is not ShipmentState.SHIPPED}):
             said = f"The invoice is still on its way to {', '.join(waiting)}: have that shipped first."
             raise Refusal(Code.ILLEGAL_MOVE, said, field=("correctionId",))
@@ -244,11 +244,11 @@ async def apply_correction(
 
 
 async def _open(correction_id: UUID) -> tuple[Correction, Invoice]:
-    known = await Correction.get_or_none(id=correction_id)
+    known = await Correction.one(id=correction_id)
     if known is None:
         raise Refusal(Code.NOT_FOUND, field=("correctionId",))
-    invoice = await Invoice.filter(id=known.invoice_id).select_for_update().get()  # before the correction, as news does
-    correction = await Correction.filter(id=correction_id).select_for_update().get()
+    invoice = await Invoice.known(id=known.invoice_id, lock=True)  # before the correction, as news does
+    correction = await Correction.known(id=correction_id, lock=True)
     if correction.state is not CorrectionState.OPEN:
         raise Refusal(Code.ILLEGAL_MOVE, f"It is {correction.state} already.", field=("correctionId",))
     return correction, invoice

@@ -31,7 +31,7 @@ async def course_ended(fact: CourseEnded, *, acting: str, at: datetime) -> None:
         if membership.status in TERMINAL:
             await _disagree(work, membership, fact)
             return
-        zone = ZoneInfo((await Centre.get(id=membership.centre_id)).zone)
+        zone = ZoneInfo((await Centre.known(id=membership.centre_id)).zone)
         day = day_at(fact.effective_at or at, zone)
         if day > day_at(at, zone):
             await endings.announce(work, membership, cause, day, because)

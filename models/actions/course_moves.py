@@ -47,9 +47,9 @@ async def move_course(
     INVALID_INPUT, UNKNOWN_PRICING_OPTION, COURSE_NOT_MAPPED, ILLEGAL_MOVE, CURRENCY_MISMATCH.        Source: R19, R59
     """
     async with unit(acting=acting, at=at) as work:
-        payments = await Payment.filter(membership_id=membership_id).select_for_update().order_by("id")
+        payments = await Payment.every(membership_id=membership_id, lock=True, order=("id",))
         old = await memberships.locked(membership_id)
-        kind = await MembershipType.get(id=old.membership_type_id)
+        kind = await MembershipType.known(id=old.membership_type_id)
         if kind.integration is not Integration.COURSEPRO_COURSE:
             raise Refusal(Code.NOT_FOUND, field=("membershipId",))
         heir = await memberships.heir(old)
@@ -87,12 +87,12 @@ async def _reprice(
     if old.status not in (*STANDS, Status.PENDING):
         found = f"A membership that is {old.status} is resolved here before it moves to another price."
         raise Refusal(Code.ILLEGAL_MOVE, found, field=("membershipId",))
-    zone = ZoneInfo((await Centre.get(id=mapping.centre_id)).zone)
+    zone = ZoneInfo((await Centre.known(id=mapping.centre_id)).zone)
     today, day = day_at(work.at, zone), max(day_at(effective_at, zone), old.starts_on)
     option, amount, level = await price_at(mapping.pricing_option_id, centre_id=mapping.centre_id, on=day)
     if option.currency != old.currency:
         raise Refusal(Code.CURRENCY_MISMATCH, field=("pricingOptionId",))
-    kind = await MembershipType.get(id=mapping.membership_type_id)
+    kind = await MembershipType.known(id=mapping.membership_type_id)
     now = day <= today or old.status is not Status.ACTIVE
     asked = await _asked_for(work, payments, date.min if now else day)
     if not now:  # what is still to be asked of the old one is not paid twice either
@@ -157,12 +157,12 @@ def _ends_on(
 
 async def _take_over(work: Unit, old: Membership, new: Membership, frequency: Frequency) -> None:
     """The new one stands where the old one stood, unless it costs money that nothing pays yet."""
-    mandate = await Mandate.get_or_none(id=new.mandate_id) if new.mandate_id else None
+    mandate = await Mandate.one(id=new.mandate_id) if new.mandate_id else None
     ready = mandate is not None and mandate.status is MandateStatus.ACTIVE
     if new.amount and frequency is Frequency.RECURRING and mandate is None:
         new.mandate_id = await carts.paid_by(work, new.user_id, await new.pricing_option)
         await new.save(update_fields=["mandate_id"])
-        ready = await Mandate.exists(id=new.mandate_id, status=MandateStatus.ACTIVE)
+        ready = await Mandate.has(id=new.mandate_id, status=MandateStatus.ACTIVE)
     if old.status in STANDS and (not new.amount or ready or new.fees_from):
         await memberships.move(work, new, Cause.TOOK_OVER, because=(f"from {old.id}",))
     elif not new.amount or ready:

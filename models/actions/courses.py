@@ -125,13 +125,13 @@ def _check_sessions(sessions: Sequence[tuple[datetime, datetime]]) -> None:
 
 
 async def _check_sold_at(centre_id: UUID, pricing_option_id: UUID, class_type_id: UUID | None) -> None:
-    centre = await Centre.get_or_none(id=centre_id)
+    centre = await Centre.one(id=centre_id)
     if centre is None:
         raise Refusal(Code.NOT_FOUND, field=("centreId",))
-    option = await PricingOption.get_or_none(id=pricing_option_id)
+    option = await PricingOption.one(id=pricing_option_id)
     if option is None:
         raise Refusal(Code.UNKNOWN_PRICING_OPTION, field=("pricingOptionId",))
     if option.currency != centre.currency:
         raise Refusal(Code.CURRENCY_MISMATCH, field=("pricingOptionId",))
-    if class_type_id and not await ClassType.exists(id=class_type_id):
+    if class_type_id and not await ClassType.has(id=class_type_id):
         raise Refusal(Code.NOT_FOUND, field=("classTypeId",))

@@ -41,4 +41,4 @@ async def refusals(course_id: UUID, user_id: UUID, method: Method) -> list[Audit
 
 async def of_quote(quote_id: UUID) -> AuditEntry | None:
     """What was quoted under an id."""
-    return await AuditEntry.get_or_none(subject_type="Quote", subject_id=quote_id)
+    return await AuditEntry.one(subject_type="Quote", subject_id=quote_id)

@@ -8,7 +8,7 @@ from uuid import UUID
 
 from models.actions import corrections, drift
 from models.actions.mirror import read_anew
-from models.actions.unit import Unit, unit
+from models.actions.unit import Unit, Wanted, unit
 from models.rules.corrections import ShipmentKind
 from models.rules.drifting import Differs, Repair
 from models.rules.drifting import repair as repair_of
@@ -19,7 +19,6 @@ from models.rules.states import Provider, ShipmentState
 from models.tables import sql
 from models.tables.coursepro import Drift
 from models.tables.invoice import Invoice, Shipment
-from models.tables.job import Job
 
 COMPARED = (Provider.STRIPE, Provider.NOOKAL, Provider.XERO)
 MOST_REPAIRED = 100
@@ -44,7 +43,9 @@ FIRST = UUID(int=0)
 BEGINNING = date(1970, 1, 1)
 
 
-async def report_drift(providers: Sequence[Provider], since: date | None = None, *, acting: str, at: datetime) -> Job:
+async def report_drift(
+    providers: Sequence[Provider], since: date | None = None, *, acting: str, at: datetime
+) -> Wanted:
     """Have invoices compared with what stands elsewhere; `since` leaves out periods that ended before that day.
 
     What differs is kept as drift whose cause is `report:<id of the job>`. Raises Refusal INVALID_INPUT.
@@ -104,7 +105,7 @@ async def repair_drift(drift_ids: Sequence[UUID], dry_run: bool = False, *, acti
 
 async def _repair(work: Unit, row: Drift, dry_run: bool) -> Planned:
     action = repair_of(row.provider, row.field, row.theirs) if row.subject_type == "Invoice" else Repair.NOTHING
-    invoice = await Invoice.get_or_none(id=row.subject_id) if action is not Repair.NOTHING else None
+    invoice = await Invoice.one(id=row.subject_id) if action is not Repair.NOTHING else None
     if invoice is None:
         return Planned(row.id, Repair.NOTHING, "There is nothing to repair by itself: look at it there.")
     text = _TEXTS[action].format(provider=row.provider, reference=invoice.number or invoice.external_id)
@@ -136,7 +137,7 @@ async def _ship_again(work: Unit, row: Drift, invoice: Invoice) -> None:
 
 
 async def _correct(work: Unit, row: Drift, invoice: Invoice) -> None:
-    locked = await Invoice.filter(id=invoice.id).select_for_update().get()
+    locked = await Invoice.known(id=invoice.id, lock=True)
     await corrections.stands_otherwise(work, locked, row.provider, {row.field: row.theirs}, {row.field: row.ours})
 
 

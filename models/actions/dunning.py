@@ -27,7 +27,7 @@ async def is_over(payment: Payment) -> bool:
     """
     if payment.membership_id is None or payment.period_start is None:
         return False
-    membership = await Membership.get_or_none(id=payment.membership_id)
+    membership = await Membership.one(id=payment.membership_id)
     if membership is None:
         return False
     return endings.stopped(payment, membership) or (await memberships.heir(membership)).status in TERMINAL
@@ -42,7 +42,7 @@ async def next_try(work: Unit, payment: Payment, status: PaymentStatus, *, will_
         return None
     planned = AuditEntry.filter(verb=late_money.SETTLED, subject_id=payment.id)
     used = sum("retry_on" in (entry.after or {}) for entry in await planned)
-    today = await fees.today_of(await Membership.get(id=payment.membership_id), work)
+    today = await fees.today_of(await Membership.known(id=payment.membership_id), work)
     return next_attempt(used + 1, today, (await policy()).retry_after)
 
 
@@ -82,7 +82,7 @@ async def retry_as_planned(payment_id: UUID, *, acting: str, at: datetime) -> No
         payment = await asking.locked(payment_id)
         if payment.status is not PaymentStatus.FAILED or payment.retry_on is None or payment.membership_id is None:
             return
-        if payment.retry_on > await fees.today_of(await Membership.get(id=payment.membership_id), work):
+        if payment.retry_on > await fees.today_of(await Membership.known(id=payment.membership_id), work):
             return
         needless = await is_over(payment) or await asked_for(payment)
         if needless or not await _again(work, payment):
@@ -125,9 +125,9 @@ async def _pays_now(payment: Payment) -> Mandate | None:
     """The direct debit that pays what a payment was for: its membership's by now, else its own."""
     if payment.provider is not Provider.GOCARDLESS:
         return None
-    membership = await Membership.get_or_none(id=payment.membership_id) if payment.membership_id else None
+    membership = await Membership.one(id=payment.membership_id) if payment.membership_id else None
     mandate_id = (await memberships.heir(membership)).mandate_id if membership else payment.mandate_id
-    return await Mandate.get_or_none(id=mandate_id) if mandate_id else None
+    return await Mandate.one(id=mandate_id) if mandate_id else None
 
 
 async def _by_another(work: Unit, payment: Payment, mandate: Mandate) -> None:
@@ -147,7 +147,7 @@ async def _by_another(work: Unit, payment: Payment, mandate: Mandate) -> None:
 
 async def to_retry(payment_id: UUID) -> tuple[Provider, str] | None:
     """(provider, its reference) of a payment that is still failed, or None where it is not any more."""
-    payment = await Payment.get(id=payment_id)
+    payment = await Payment.known(id=payment_id)
     if payment.status is not PaymentStatus.FAILED or payment.reference is None or await is_over(payment):
         return None
     return payment.provider, payment.reference

@@ -40,7 +40,7 @@ def stopped(payment: Payment, membership: Membership) -> bool:
 
 async def over(payment: Payment) -> bool:
     """Whether a payment is for a membership whose end stops it."""
-    membership = await Membership.get_or_none(id=payment.membership_id) if payment.membership_id else None
+    membership = await Membership.one(id=payment.membership_id) if payment.membership_id else None
     return membership is not None and stopped(payment, membership)
 
 
@@ -129,7 +129,7 @@ async def follow(work: Unit, payment: Payment) -> None:
 
 async def to_stop(payment_id: UUID) -> Payment | None:
     """A payment its provider is to be asked to stop, or None where there is nothing to stop any more."""
-    payment = await Payment.get(id=payment_id)
+    payment = await Payment.known(id=payment_id)
     return payment if payment.status in OPEN and await over(payment) else None
 
 

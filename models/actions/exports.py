@@ -9,7 +9,7 @@ import orjson
 from tortoise.expressions import F
 
 from models.actions.callers import caller_of
-from models.actions.unit import unit
+from models.actions.unit import Wanted, unit
 from models.ports import Caller, ExportPage
 from models.rules.partners import ExportFormat, ExportKind, csv_lines
 from models.rules.refusals import Code, Refusal
@@ -31,18 +31,19 @@ async def export(
     base: str,
     acting: str,
     at: datetime,
-) -> Job:
+) -> Wanted:
     """Have the rows a caller may read written to a file -> the job that does it, whose result is a link.
 
     `narrowed` is the filter of the API's list, `base` what the link begins with, good for `hours` from its making.
     Raises Refusal TOO_MANY_EXPORTS while three files of the caller are being written.
     """
     async with unit(acting=acting, at=at) as work:
-        key = await ApiKey.filter(id=caller.key_id).select_for_update().first()
+        key = await ApiKey.one(id=caller.key_id, lock=True)
         if key is not None and await _under_way(key.id) >= FILES_AT_ONCE:
             raise Refusal(Code.TOO_MANY_EXPORTS)
         job = work.job("exports.write", payload={})
-        await job.save()  # ahead of the unit's other jobs: the file refers to it
+        # ahead of the unit's other jobs: the file refers to it
+        await Job.create(id=job.id, kind=job.kind, key=job.key, payload=job.payload)
         file = await ExportFile.create(
             job_id=job.id,
             api_key_id=key.id if key else None,
@@ -68,7 +69,7 @@ async def _under_way(key_id: UUID) -> int:
 
 async def of_job(job_id: UUID) -> ExportFile:
     """The file a job writes."""
-    return await ExportFile.get(job_id=job_id)
+    return await ExportFile.known(job_id=job_id)
 
 
 async def reader_of(file: ExportFile, *, at: datetime) -> Caller:
@@ -116,7 +117,7 @@ async def to_fetch(file_id: UUID, *, at: datetime) -> ExportFile | None:
 
 async def part(file: ExportFile, number: int) -> str | None:
     """The content of one part of a file, None behind the last."""
-    chunk = await ExportChunk.get_or_none(file_id=file.id, number=number)
+    chunk = await ExportChunk.one(file_id=file.id, number=number)
     return chunk.content if chunk else None
 
 

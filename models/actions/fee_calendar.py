@@ -97,7 +97,7 @@ async def raise_due(membership_id: UUID, *, acting: str, at: datetime) -> list[P
     async with unit(acting=acting, at=at) as work:
         deferred: Sequence[Payment] = await owed.hold_deferred(membership_id)
         membership = await locked(membership_id)
-        kind = await MembershipType.get(id=membership.membership_type_id)
+        kind = await MembershipType.known(id=membership.membership_type_id)
         terms, rules, today = terms_of(membership, kind.kind), await policy(), await today_of(membership, work)
         if membership.next_fee_on is None or not bills_now(
             membership.status, once=terms.once, while_suspended=rules.while_suspended
@@ -136,8 +136,8 @@ async def _skipped(work: Unit, membership: Membership, terms: Terms, period: Day
     if not terms.price(period, membership.amount, rules.first_period):
         why = "it costs nothing"
     elif not terms.once and period.end <= today:
-        zone = ZoneInfo((await Centre.get(id=membership.centre_id)).zone)
-        moves = await AuditEntry.filter(verb=MOVED, subject_id=membership.id).order_by("id")
+        zone = ZoneInfo((await Centre.known(id=membership.centre_id)).zone)
+        moves = await AuditEntry.every(verb=MOVED, subject_id=membership.id, order=("id",))
         stood = [(day_at(move.at, zone), Status(move.after["status"])) for move in moves]
         if passed_unbilled(period, today, stood, while_suspended=rules.while_suspended):
             why = "it passed while the membership was held"
@@ -155,7 +155,7 @@ async def _adopt(membership_id: UUID, *, acting: str, at: datetime) -> bool:
     """
     async with unit(acting=acting, at=at) as work:
         membership = await locked(membership_id)
-        kind = await MembershipType.get(id=membership.membership_type_id)
+        kind = await MembershipType.known(id=membership.membership_type_id)
         terms, today = terms_of(membership, kind.kind), await today_of(membership, work)
         fees = Payment.filter(membership_id=membership_id, period_start__isnull=False)
         last = await fees.exclude(status=PaymentStatus.CANCELLED).order_by("-period_start").first()

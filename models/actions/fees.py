@@ -39,7 +39,7 @@ async def begun(terms: Terms, amount: int) -> dict[str, Any]:
 
 async def today_of(membership: Membership, work: Unit) -> date:
     """The day it is at a membership's centre."""
-    return day_at(work.at, ZoneInfo((await Centre.get(id=membership.centre_id)).zone))
+    return day_at(work.at, ZoneInfo((await Centre.known(id=membership.centre_id)).zone))
 
 
 async def today_everywhere(at: datetime) -> dict[str, date]:
@@ -62,7 +62,7 @@ async def ask_fee(
     What is too little to be collected, or `accrues` during a suspension, is written down and rides on the next fee.
     `until` is the last day such a period may begin on. Raises as `payments.collect_fee`.
     """
-    kind = await MembershipType.get(id=membership.membership_type_id)
+    kind = await MembershipType.known(id=membership.membership_type_id)
     terms, rules, today = terms_of(membership, kind.kind), await policy(), await today_of(membership, work)
     if not (accrues or bills_now(membership.status, once=terms.once)) or not membership.amount:
         raise Refusal(Code.PAYMENT_NOT_COLLECTABLE, f"The membership is {membership.status}.")
@@ -139,7 +139,7 @@ async def became(payment: Payment, outcome: PaymentOutcome, failure: str | None)
     lost = outcome is PaymentOutcome.CANCELLED and failure not in (None, *ON_PURPOSE)
     if not lost or payment.period_start is None or payment.membership_id is None:
         return outcome
-    taken_over = await Membership.exists(moved_from_id=payment.membership_id)
+    taken_over = await Membership.has(moved_from_id=payment.membership_id)
     return PaymentOutcome.FAILED if taken_over else outcome
 
 
@@ -149,7 +149,7 @@ def _due_on(day: date, mandate: Mandate | None, currency: str) -> date:
 
 
 async def _of(membership: Membership) -> Mandate | None:
-    return await Mandate.get_or_none(id=membership.mandate_id) if membership.mandate_id else None
+    return await Mandate.one(id=membership.mandate_id) if membership.mandate_id else None
 
 
 async def _debited(membership: Membership, *, card: bool) -> Mandate | None:

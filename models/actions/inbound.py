@@ -117,7 +117,7 @@ def _without_nul(part: Any) -> Any:
 
 async def stored(provider: Provider, event_id: str) -> InboxEvent:
     """A stored event."""
-    return await InboxEvent.get(provider=provider, event_id=event_id)
+    return await InboxEvent.known(provider=provider, event_id=event_id)
 
 
 async def applied(row: InboxEvent, *, at: datetime, any_facts: bool) -> None:
@@ -128,7 +128,7 @@ async def applied(row: InboxEvent, *, at: datetime, any_facts: bool) -> None:
 
 async def told_until(provider: Provider) -> datetime | None:
     """Until when a provider's events are known: when the newest came, else when it was set up; None while it is not."""
-    row = await ProviderSetting.get_or_none(provider=provider, enabled=True)
+    row = await ProviderSetting.one(provider=provider, enabled=True)
     if row is None:
         return None
     newest = await InboxEvent.filter(provider=provider).order_by("-created_at").first()
@@ -143,7 +143,7 @@ async def gave_up(provider: Provider, event_id: str) -> None:
 async def replay(inbox_id: UUID, *, acting: str, at: datetime) -> InboxEvent:
     """Apply a stored event once more. Raises Refusal NOT_FOUND."""
     async with unit(acting=acting, at=at) as work:
-        row = await InboxEvent.filter(id=inbox_id).select_for_update().first()
+        row = await InboxEvent.one(id=inbox_id, lock=True)
         if row is None:
             raise Refusal(Code.NOT_FOUND, field=("id",))
         before, row.state = row.state, InboxState.RECEIVED

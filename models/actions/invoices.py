@@ -35,7 +35,7 @@ async def invoice_seen(fact: InvoiceSeen, *, acting: str, at: datetime) -> None:
         fact, drawn = credit_drawn(fact, await _drawn_from(fact))
         kind = await ownership.managed(products)
         period = period_paid(fact.period, fact.lines, kind.product if kind else None)
-        invoice = await Invoice.filter(provider=fact.provider, external_id=fact.external_id).select_for_update().first()
+        invoice = await Invoice.one(provider=fact.provider, external_id=fact.external_id, lock=True)
         if invoice and invoice.billed_off_at:
             await corrections.invoice_told(work, invoice, fact, period)
             return
@@ -106,7 +106,7 @@ def _draw(work: Unit, invoice: Invoice, before: Drawn) -> None:
 async def invoice_gone(fact: InvoiceGone, *, acting: str, at: datetime) -> None:
     """A draft was deleted: it will never be paid, and must not keep a class from another invoice."""
     async with unit(acting=acting, at=at) as work:
-        invoice = await Invoice.filter(provider=fact.provider, external_id=fact.external_id).select_for_update().first()
+        invoice = await Invoice.one(provider=fact.provider, external_id=fact.external_id, lock=True)
         if invoice is None or invoice.billed_off_at or invoice.status is InvoiceStatus.VOID:
             return
         before, invoice.status = invoice.status, InvoiceStatus.VOID
@@ -152,7 +152,7 @@ async def respread(user_id: UUID, *, acting: str, at: datetime) -> None:
 
 
 async def _locked(invoice_id: UUID) -> Invoice:
-    invoice = await Invoice.filter(id=invoice_id).select_for_update().first()
+    invoice = await Invoice.one(id=invoice_id, lock=True)
     if invoice is None:
         raise Refusal(Code.NOT_FOUND, field=("invoiceId",))
     return invoice
@@ -190,7 +190,7 @@ async def bill_off(invoice_id: UUID, *, acting: str, at: datetime) -> Invoice:
             at=at,
         )
         await money_proof.check_invoice(invoice.id)
-        allocation = await Allocation.get(invoice_id=invoice.id, current=True)
+        allocation = await Allocation.known(invoice_id=invoice.id, current=True)
         net = allocations.shared_of(invoice)
         if allocation.amount != net:
             raise AssertionError(f"allocated {allocation.amount} != received {net} for invoice {invoice.id}")
@@ -233,5 +233,5 @@ async def _freeze(work: Unit, invoices: Mapping[Allocation, Invoice]) -> None:
 
 async def _ships_to() -> list[Provider]:
     """Where billed-off invoices go: always the practice system, the books where their shipper is switched on (R111)."""
-    books = await ProviderSetting.get_or_none(provider=Provider.XERO, enabled=True)
+    books = await ProviderSetting.one(provider=Provider.XERO, enabled=True)
     return [Provider.NOOKAL, Provider.XERO] if books else [Provider.NOOKAL]

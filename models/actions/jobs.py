@@ -256,7 +256,7 @@ async def cancel(job_id: UUID, *, acting: str, at: datetime) -> Job:
 
 
 async def _locked(job_id: UUID) -> Job:
-    job = await Job.filter(id=job_id).select_for_update().first()
+    job = await Job.one(id=job_id, lock=True)
     if job is None:
         raise Refusal(Code.NOT_FOUND, field=("id",))
     return job

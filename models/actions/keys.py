@@ -55,7 +55,7 @@ async def create_api_key(
         raise Refusal(Code.INVALID_INPUT, there_are, field=("scopes",))
     public_part, secret = secrets.token_hex(PUBLIC_BYTES), secrets.token_urlsafe(32)
     async with unit(acting=acting, at=at) as work:
-        if user_id is not None and not await User.exists(id=user_id):
+        if user_id is not None and not await User.has(id=user_id):
             raise Refusal(Code.NOT_FOUND, field=("userId",))
         key = await ApiKey.create(
             name=name,
@@ -78,7 +78,7 @@ async def create_api_key(
 async def revoke_api_key(key_id: UUID, *, acting: str, at: datetime) -> ApiKey:
     """End a key at once; revoking twice changes nothing. Raises Refusal NOT_FOUND."""
     async with unit(acting=acting, at=at) as work:
-        key = await ApiKey.filter(id=key_id).select_for_update().first()
+        key = await ApiKey.one(id=key_id, lock=True)
         if key is None:
             raise Refusal(Code.NOT_FOUND, field=("keyId",))
         if key.revoked_at is None:
@@ -99,7 +99,7 @@ async def rotate_api_key(key_id: UUID, *, acting: str, at: datetime, overlap_hou
         raise Refusal(Code.INVALID_INPUT, words, field=("overlapHours",))
     secret = secrets.token_urlsafe(32)
     async with unit(acting=acting, at=at) as work:
-        key = await ApiKey.filter(id=key_id).select_for_update().first()
+        key = await ApiKey.one(id=key_id, lock=True)
         if key is None:
             raise Refusal(Code.NOT_FOUND, field=("keyId",))
         if key.revoked_at is not None or (key.expires_at is not None and key.expires_at <= at):
@@ -126,7 +126,7 @@ async def live_key(token: str, *, at: datetime) -> Found | None:
     parts = _TOKEN.fullmatch(token)
     if parts is None:
         return None
-    key = await ApiKey.get_or_none(public_part=parts[1])
+    key = await ApiKey.one(public_part=parts[1])
     if key is None or key.revoked_at is not None:
         return None
     shown, until = _hash(parts[2]), key.expires_at

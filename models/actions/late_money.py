@@ -36,7 +36,7 @@ async def stands_again(payment: Payment) -> tuple[PaymentStatus, UUID | None] | 
 
 async def _asks(carrier_id: UUID | str | None) -> Payment | None:
     """The payment that asks for what it carries, or had it; None where it was cancelled, or gave money back."""
-    carrier = await Payment.get_or_none(id=carrier_id) if carrier_id else None
+    carrier = await Payment.one(id=carrier_id) if carrier_id else None
     if carrier is None or carrier.status is PaymentStatus.CANCELLED:
         return None
     given_back = Refund.filter(payment_id=carrier.id).exclude(status=RefundStatus.FAILED)

@@ -100,7 +100,7 @@ async def bought(work: Unit, membership: Membership) -> None:
 
 
 async def _make_sure(work: Unit, user_id: UUID) -> None:
-    user = await User.filter(id=user_id).select_for_update().get()
+    user = await User.known(id=user_id, lock=True)
     if user.state is UserState.PROVISIONAL:
         await made_active(work, user, because="a membership of the course system was bought")
     link = await ExternalLink.filter(**_RECORDS, user_id=user_id, state=LinkState.PROVISIONAL).first()
@@ -163,7 +163,7 @@ async def _tied_otherwise(work: Unit, user_id: UUID, coursepro_id: str, ours: st
 async def unlink_user(external_link_id: UUID, *, reason: str, acting: str, at: datetime) -> ExternalLink:
     """Undo a tie; it stays, with evidence and reason. Undone twice, nothing changes. Raises Refusal NOT_FOUND."""
     async with unit(acting=acting, at=at) as work:
-        link = await ExternalLink.filter(id=external_link_id).select_for_update().first()
+        link = await ExternalLink.one(id=external_link_id, lock=True)
         if link is None:
             raise Refusal(Code.NOT_FOUND, field=("externalLinkId",))
         if link.state is LinkState.UNLINKED:

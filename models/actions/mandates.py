@@ -20,7 +20,7 @@ from models.tables.user import User
 async def start_mandate(*, user_id: UUID, currency: str, acting: str, at: datetime) -> Mandate:
     """Prepare a direct debit; a job opens its signing page. Raises Refusal NOT_FOUND."""
     async with unit(acting=acting, at=at) as work:
-        if not await User.exists(id=user_id):
+        if not await User.has(id=user_id):
             raise Refusal(Code.NOT_FOUND, field=("userId",))
         if currency not in DEBIT_CURRENCIES:
             raise Refusal(Code.INVALID_INPUT, f"There are no direct debits in {currency}.", field=("currency",))
@@ -33,7 +33,7 @@ async def start_mandate(*, user_id: UUID, currency: str, acting: str, at: dateti
 async def signing_page_opened(mandate_id: UUID, *, request_id: str, url: str, acting: str, at: datetime) -> None:
     """The provider opened a page to sign the instruction at."""
     async with unit(acting=acting, at=at) as work:
-        mandate = await Mandate.filter(id=mandate_id).select_for_update().get()
+        mandate = await Mandate.known(id=mandate_id, lock=True)
         mandate.request_id, mandate.authorisation_url = request_id, url
         await mandate.save(update_fields=["request_id", "authorisation_url"])
         work.audit("signing_page_opened", mandate, after={"request_id": request_id})
@@ -41,7 +41,7 @@ async def signing_page_opened(mandate_id: UUID, *, request_id: str, url: str, ac
 
 async def owner(mandate_id: UUID) -> UUID | None:
     """Whose instruction it is; None for an unknown one."""
-    mandate = await Mandate.get_or_none(id=mandate_id)
+    mandate = await Mandate.one(id=mandate_id)
     return mandate.user_id if mandate else None
 
 
@@ -80,7 +80,7 @@ async def _follow(work: Unit, mandate: Mandate, because: tuple[str, ...]) -> Non
         await _take_over(work, mandate)
     elif mandate.status not in DEAD:
         return
-    for membership in await Membership.filter(mandate_id=mandate.id).select_for_update().order_by("id"):
+    for membership in await Membership.every(mandate_id=mandate.id, lock=True, order=("id",)):
         if mandate.status in DEAD:
             await memberships.follow_instruction(work, membership, because=because)
         elif membership.status is Status.PENDING:
@@ -127,7 +127,7 @@ async def cancel_mandate(mandate_id: UUID, *, reason: str, acting: str, at: date
     Raises Refusal NOT_FOUND, MANDATE_NOT_CANCELLABLE (it is over already).        Source: R12
     """
     async with unit(acting=acting, at=at) as work:
-        mandate = await Mandate.filter(id=mandate_id).select_for_update().first()
+        mandate = await Mandate.one(id=mandate_id, lock=True)
         if mandate is None:
             raise Refusal(Code.NOT_FOUND, field=("mandateId",))
         if mandate.status in DEAD - {MandateStatus.BLOCKED}:
@@ -144,14 +144,14 @@ async def cancel_mandate(mandate_id: UUID, *, reason: str, acting: str, at: date
 
 async def to_cancel(mandate_id: UUID) -> Mandate | None:
     """An instruction its provider is to be asked to cancel, None where it is over by now."""
-    mandate = await Mandate.get(id=mandate_id)
+    mandate = await Mandate.known(id=mandate_id)
     return None if mandate.status in DEAD - {MandateStatus.BLOCKED} else mandate
 
 
 async def cancelled(mandate_id: UUID, *, acting: str, at: datetime) -> None:
     """The provider cancelled an instruction because we asked: its own news of that changes nothing any more."""
     async with unit(acting=acting, at=at) as work:
-        mandate = await Mandate.filter(id=mandate_id).select_for_update().get()
+        mandate = await Mandate.known(id=mandate_id, lock=True)
         if mandate.status is not MandateStatus.CANCELLED:
             await _cancelled(work, mandate)
 

@@ -43,20 +43,20 @@ async def map_course(
     if not 0 < len(course_ref) <= LONGEST_REF:
         raise Refusal(Code.INVALID_INPUT, f"A course has 1 to {LONGEST_REF} characters.", field=("courseRef",))
     async with unit(acting=acting, at=at) as work:
-        option = await PricingOption.get_or_none(id=pricing_option_id)
+        option = await PricingOption.one(id=pricing_option_id)
         if option is None:
             raise Refusal(Code.UNKNOWN_PRICING_OPTION, field=("pricingOptionId",))
         kind = await sold_by(option.id)
         if kind is None:
             raise Refusal(Code.PRICING_OPTION_NOT_COURSEPRO, field=("pricingOptionId",))
-        centre = await Centre.get_or_none(id=centre_id)
+        centre = await Centre.one(id=centre_id)
         if centre is None:
             raise Refusal(Code.NOT_FOUND, field=("centreId",))
         if centre.currency != option.currency:
             raise Refusal(Code.CURRENCY_MISMATCH, field=("centreId",))
         wanted = {"pricing_option_id": option.id, "membership_type_id": kind.id, "centre_id": centre.id}
         mapping, made = await CourseMapping.get_or_create(course_ref=course_ref, defaults=wanted)
-        mapping = await CourseMapping.select_for_update().get(id=mapping.id)
+        mapping = await CourseMapping.known(id=mapping.id, lock=True)
         before = {name: getattr(mapping, name) for name in wanted}
         if made or before != wanted:
             mapping.update_from_dict({**wanted, "verified_at": None})
@@ -82,9 +82,9 @@ async def mapped(course_ref: str, pricing_option_id: UUID, *field: str) -> Cours
 
     Raises Refusal UNKNOWN_PRICING_OPTION, COURSE_NOT_MAPPED (to nothing, or to another option).        Source: R9
     """
-    if not await PricingOption.exists(id=pricing_option_id):
+    if not await PricingOption.has(id=pricing_option_id):
         raise Refusal(Code.UNKNOWN_PRICING_OPTION, field=(*field, "pricingOptionId"))
-    mapping = await CourseMapping.filter(course_ref=course_ref).select_for_update().first()
+    mapping = await CourseMapping.one(course_ref=course_ref, lock=True)
     if mapping is None or mapping.pricing_option_id != pricing_option_id:
         raise Refusal(Code.COURSE_NOT_MAPPED, field=(*field, "courseRef"))
     return mapping
@@ -92,7 +92,7 @@ async def mapped(course_ref: str, pricing_option_id: UUID, *field: str) -> Cours
 
 async def configured() -> bool:
     """Whether everything the course system needs is entered; the switch of the user sync plays no part (R37)."""
-    row = await ProviderSetting.get_or_none(provider=Provider.COURSEPRO)
+    row = await ProviderSetting.one(provider=Provider.COURSEPRO)
     settings, secrets = NEEDED[Provider.COURSEPRO]
     return row is not None and all(row.settings.get(name) for name in settings) and secrets <= row.hints.keys()
 
@@ -122,5 +122,6 @@ async def mapping_sheet(*, at: datetime, membership_type_id: UUID | None = None)
 
 
 def _prices(option: PricingOption, centres: list[Centre], at: datetime) -> list[tuple[Centre, pricing.Price]]:
+    overridden = list(option.overrides)  # type: ignore[attr-defined]  # the reverse side of a relation
     selling = [centre for centre in centres if centre.currency == option.currency]
-    return [(centre, price_of(option, centre, day_at(at, ZoneInfo(centre.zone)))) for centre in selling]
+    return [(centre, price_of(option, overridden, centre, day_at(at, ZoneInfo(centre.zone)))) for centre in selling]

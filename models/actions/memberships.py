@@ -51,14 +51,14 @@ async def start_membership(
     async with unit(acting=acting, at=at) as work:
         if abs(starts_on - at.date()) > FARTHEST:
             raise Refusal(Code.INVALID_INPUT, "A membership starts within ten years.", field=("startsOn",))
-        kind = await MembershipType.get_or_none(id=membership_type_id)
-        centre = await Centre.get_or_none(id=centre_id)
+        kind = await MembershipType.one(id=membership_type_id)
+        centre = await Centre.one(id=centre_id)
         for found, field in ((kind, "membershipTypeId"), (centre, "centreId")):
             if found is None:
                 raise Refusal(Code.NOT_FOUND, field=(field,))
         assert kind is not None
         assert centre is not None
-        if not await User.exists(id=user_id):
+        if not await User.has(id=user_id):
             raise Refusal(Code.NOT_FOUND, field=("userId",))
         offered = PaymentOption.filter(membership_type_id=kind.id, pricing_option_id=pricing_option_id)
         if not await offered.exists():
@@ -66,7 +66,7 @@ async def start_membership(
         option, amount, level = await price_at(pricing_option_id, centre_id=centre_id, on=starts_on)
         if option.currency != centre.currency:
             raise Refusal(Code.CURRENCY_MISMATCH, field=("pricingOptionId",))
-        mandate = await Mandate.get_or_none(id=mandate_id, user_id=user_id) if mandate_id else None
+        mandate = await Mandate.one(id=mandate_id, user_id=user_id) if mandate_id else None
         if (mandate_id and mandate is None) or (option.frequency is Frequency.RECURRING and amount and not mandate):
             raise Refusal(Code.NO_MANDATE, field=("mandateId",))
         term = term_of(starts_on, kind.term_months or 3).end if kind.kind is MembershipKind.FIXED_TERM else None
@@ -135,21 +135,21 @@ async def _holds(membership: Membership) -> Cause | None:
     """What would suspend a membership now: something missed, or an instruction that is no more (R12, R40)."""
     if await owed.owes(membership):
         return Cause.PAYMENT_FAILED
-    mandate = await Mandate.get_or_none(id=membership.mandate_id) if membership.mandate_id else None
+    mandate = await Mandate.one(id=membership.mandate_id) if membership.mandate_id else None
     dead = mandate is not None and mandate.status in DEAD
     return Cause.MANDATE_CANCELLED if dead and await needs_instruction(membership) else None
 
 
 async def follow_instruction(work: Unit, membership: Membership, *, because: tuple[Any, ...] = ()) -> None:
     """Suspend a locked membership that has still to be paid by an instruction which is no more (R12)."""
-    mandate = await Mandate.get_or_none(id=membership.mandate_id) if membership.mandate_id else None
+    mandate = await Mandate.one(id=membership.mandate_id) if membership.mandate_id else None
     if mandate is not None and mandate.status in DEAD and await needs_instruction(membership):
         await move(work, membership, Cause.MANDATE_CANCELLED, because=because)
 
 
 async def needs_instruction(membership: Membership) -> bool:
     """Whether an instruction has still to pay a membership: a price paid once needs none once it was asked for."""
-    kind = await MembershipType.get(id=membership.membership_type_id)
+    kind = await MembershipType.known(id=membership.membership_type_id)
     once = FREQUENCY[kind.kind] is Frequency.FIXED
     return bool(membership.amount) and (not once or membership.next_fee_on is not None)
 
@@ -193,7 +193,7 @@ async def _arrive(
 
 async def _tell_cart(work: Unit, membership: Membership) -> None:
     """What was bought is told once, and before the first status: both wait in one line (R52, R69)."""
-    kind = await MembershipType.get(id=membership.membership_type_id)
+    kind = await MembershipType.known(id=membership.membership_type_id)
     if kind.integration is Integration.COURSEPRO_COURSE:
         work.job(
             "courses.push_cart",
@@ -230,7 +230,7 @@ async def by_staff(membership_id: UUID, cause: Cause, *, acting: str, at: dateti
 
 async def locked(membership_id: UUID) -> Membership:
     """A membership held until the transaction ends. Raises Refusal NOT_FOUND."""
-    membership = await Membership.filter(id=membership_id).select_for_update().first()
+    membership = await Membership.one(id=membership_id, lock=True)
     if membership is None:
         raise Refusal(Code.NOT_FOUND, field=("membershipId",))
     return membership
@@ -238,7 +238,7 @@ async def locked(membership_id: UUID) -> Membership:
 
 async def heir(membership: Membership) -> Membership:
     """The membership that stands for it now, locked: itself, or what took over when its course was moved."""
-    successor = await Membership.filter(moved_from_id=membership.id).select_for_update().first()
+    successor = await Membership.one(moved_from_id=membership.id, lock=True)
     return await heir(successor) if successor else membership
 
 

@@ -14,7 +14,7 @@ async def write(user_id: UUID, *, kind: str, cause: str, text: str) -> Message |
 
     The same kind and cause give the same message again, with the words it had first.
     """
-    user = await User.get(id=user_id)
+    user = await User.known(id=user_id)
     message, _ = await Notification.get_or_create(
         kind=kind, cause=cause, defaults={"user_id": user.id, "text": f"Dear {user.first_name}, {text}"}
     )

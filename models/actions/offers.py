@@ -43,7 +43,7 @@ async def create_package_offer(
     if valid_days is not None and not 1 <= valid_days <= FARTHEST.days:
         raise Refusal(Code.INVALID_INPUT, "A package is valid for a day to ten years.", field=("validDays",))
     async with unit(acting=acting, at=at) as work:
-        option = await PricingOption.get_or_none(id=pricing_option_id)
+        option = await PricingOption.one(id=pricing_option_id)
         if option is None:
             raise Refusal(Code.UNKNOWN_PRICING_OPTION, field=("pricingOptionId",))
         if option.frequency is not Frequency.FIXED:
@@ -77,14 +77,14 @@ async def buy_package(
     CURRENCY_MISMATCH, NO_MANDATE, NO_CARD_ON_FILE.
     """
     async with unit(acting=acting, at=at) as work:
-        offer = await PackageOffer.get_or_none(id=package_offer_id)
-        centre = await Centre.get_or_none(id=centre_id)
+        offer = await PackageOffer.one(id=package_offer_id)
+        centre = await Centre.one(id=centre_id)
         for found, field in ((offer, "packageOfferId"), (centre, "centreId")):
             if found is None:
                 raise Refusal(Code.NOT_FOUND, field=(field,))
         assert offer is not None
         assert centre is not None
-        if not await User.exists(id=user_id):
+        if not await User.has(id=user_id):
             raise Refusal(Code.NOT_FOUND, field=("userId",))
         today = day_at(at, ZoneInfo(centre.zone))
         option, amount, level = await price_at(offer.pricing_option_id, centre_id=centre.id, on=today)
@@ -109,7 +109,7 @@ async def buy_package(
 
 
 async def _usable(mandate_id: UUID, user_id: UUID, currency: str) -> Mandate:
-    mandate = await Mandate.get_or_none(id=mandate_id, user_id=user_id, status=MandateStatus.ACTIVE)
+    mandate = await Mandate.one(id=mandate_id, user_id=user_id, status=MandateStatus.ACTIVE)
     if mandate is None:
         raise Refusal(Code.NO_MANDATE, field=("mandateId",))
     if currency not in DEBIT_CURRENCIES:

@@ -48,7 +48,7 @@ async def line_of(membership_id: UUID) -> list[UUID]:
 
 async def heir_id(membership_id: UUID) -> UUID:
     """The membership that stands for it now."""
-    successor = await Membership.get_or_none(moved_from_id=membership_id)
+    successor = await Membership.one(moved_from_id=membership_id)
     return await heir_id(successor.id) if successor else membership_id
 
 

@@ -27,8 +27,8 @@ async def managed(products: Sequence[str]) -> MembershipType | None:
 async def whose(reference: str | None, provider: str, customer: str) -> tuple[UUID | None, UUID | None]:
     """(our reference, the customer there) -> (who pays, who attends where a reference says another), as far as sure."""
     payer, beneficiary = named_in(reference)
-    if payer and await User.exists(id=payer):
-        known = beneficiary if beneficiary and await User.exists(id=beneficiary) else None
+    if payer and await User.has(id=payer):
+        known = beneficiary if beneficiary and await User.has(id=beneficiary) else None
         return payer, known
     return await user_of(Provider(provider), "customer", customer), None
 
@@ -57,7 +57,7 @@ async def membership_of(row: Subscription, products: Sequence[str]) -> UUID | No
     kind = await managed(products)
     if kind is None or row.membership_id is None:
         return row.membership_id
-    if await Membership.exists(id=row.membership_id, membership_type_id=kind.id):
+    if await Membership.has(id=row.membership_id, membership_type_id=kind.id):
         return row.membership_id
     earlier = await Invoice.filter(subscription_id=row.id, membership__membership_type_id=kind.id).first()
     return earlier.membership_id if earlier else row.membership_id
@@ -73,7 +73,7 @@ async def give_invoices(work: Unit, row: Subscription) -> None:
     )
     left: set[UUID | None] = set()
     for invoice in unbilled:
-        items = await InvoiceItem.filter(invoice_id=invoice.id).order_by("position")
+        items = await InvoiceItem.every(invoice_id=invoice.id, order=("position",))
         products = products_paid((item.product, item.amount, item.proration) for item in items)
         wanted = row.user_id, attends(row), await membership_of(row, products)
         if (invoice.user_id, invoice.attendee_id, invoice.membership_id) != wanted:
@@ -97,7 +97,7 @@ async def ask_or_drop(work: Unit, row: Subscription, told: dict[str, Any] | None
         "provider": row.provider,
         "subject": row.external_id,
     }
-    asked = await ReviewItem.filter(**question, state=ReviewState.OPEN).select_for_update().first()
+    asked = await ReviewItem.one(**question, state=ReviewState.OPEN, lock=True)
     unclear = row.user_id is None and row.status not in OVER and await managed([row.product]) is not None
     if not unclear:
         if asked is not None:
@@ -119,7 +119,7 @@ async def _alike(told: dict[str, Any]) -> dict[str, Any]:
     email, name = told.get("email"), told.get("name")
     if not email:
         return told
-    users = await User.filter(email_key=normalised_email(email)).order_by("id")
+    users = await User.every(email_key=normalised_email(email), order=("id",))
     wanted = normalised_name(name or "")
     same = [str(user.id) for user in users if normalised_name(user.first_name + user.last_name) == wanted]
     return {**told, "candidates": [str(user.id) for user in users], "same_name": same}

@@ -53,9 +53,9 @@ async def grant_package(
     if valid_until is not None and valid_until <= at:
         raise Refusal(Code.INVALID_INPUT, "A package ends in the future.", field=("validUntil",))
     async with unit(acting=acting, at=at) as work:
-        if not await User.exists(id=user_id):
+        if not await User.has(id=user_id):
             raise Refusal(Code.NOT_FOUND, field=("userId",))
-        if membership_id and not await Membership.exists(id=membership_id, user_id=user_id):
+        if membership_id and not await Membership.has(id=membership_id, user_id=user_id):
             raise Refusal(Code.NOT_FOUND, field=("membershipId",))
         await check_binding(class_type_id, course_id)
         package = await Package.create(
@@ -76,9 +76,9 @@ async def check_binding(class_type_id: UUID | None, course_id: UUID | None) -> N
     if class_type_id and course_id:
         found = "Credits are for one kind of class or for one course."
         raise Refusal(Code.INVALID_INPUT, found, field=("courseId",))
-    if class_type_id and not await ClassType.exists(id=class_type_id):
+    if class_type_id and not await ClassType.has(id=class_type_id):
         raise Refusal(Code.NOT_FOUND, field=("classTypeId",))
-    if course_id and not await Course.exists(id=course_id):
+    if course_id and not await Course.has(id=course_id):
         raise Refusal(Code.NOT_FOUND, field=("courseId",))
 
 
@@ -123,11 +123,11 @@ async def _take_back(work: Unit, packages: Sequence[Package], why: Mapping[UUID,
 
 async def paid(work: Unit, package_id: UUID) -> None:
     """The money of a package is in: its credits are granted, once, or given back where the money had been lost."""
-    package = await Package.filter(id=package_id).select_for_update().get()
-    if await CreditEntry.exists(package_id=package.id, reason=Reason.GRANT):
+    package = await Package.known(id=package_id, lock=True)
+    if await CreditEntry.has(package_id=package.id, reason=Reason.GRANT):
         await _regained(work, package)
         return
-    offer = await PackageOffer.get(id=package.offer_id)
+    offer = await PackageOffer.known(id=package.offer_id)
     package.valid_from = work.at
     package.valid_until = work.at + timedelta(days=offer.valid_days) if offer.valid_days else None
     await package.save(update_fields=["valid_from", "valid_until"])
@@ -148,7 +148,7 @@ async def _regained(work: Unit, package: Package) -> None:
 
 async def unpaid(work: Unit, package_id: UUID) -> None:
     """The money of a package did not come, or was lost again: what is left goes, what was drawn stays drawn."""
-    package = await Package.filter(id=package_id).select_for_update().get()
+    package = await Package.known(id=package_id, lock=True)
     await _take_back(work, [package], {package.id: Reason.PAYMENT_LOST})
 
 
@@ -161,7 +161,7 @@ async def sessions_paid(work: Unit, bought: Membership, *, holder: Membership) -
     if package is not None:
         await _regained(work, package)
         return
-    kind = await MembershipType.get(id=bought.membership_type_id)
+    kind = await MembershipType.known(id=bought.membership_type_id)
     if kind.sessions is None:
         return
     covered = await Coverage.filter(membership_type_id=kind.id, covered_until__isnull=True).limit(2)
@@ -184,7 +184,7 @@ async def sessions_unpaid(work: Unit, bought: Membership, *, holder: Membership)
 
 
 async def _sessions_of(bought: Membership, holder: Membership) -> Package | None:
-    kind = await MembershipType.get(id=bought.membership_type_id)
+    kind = await MembershipType.known(id=bought.membership_type_id)
     if kind.sessions is None:
         return None
     # a membership grants one package for a first day, and the database sees to it
@@ -197,7 +197,7 @@ async def _sessions_of(bought: Membership, holder: Membership) -> Package | None
 
 async def ended(work: Unit, membership_id: UUID) -> None:
     """A membership ended for good: what is left of its credits goes with it."""
-    packages = await Package.filter(membership_id=membership_id).select_for_update().order_by("id")
+    packages = await Package.every(membership_id=membership_id, lock=True, order=("id",))
     await _take_back(work, packages, dict.fromkeys((each.id for each in packages), Reason.MEMBERSHIP_ENDED))
 
 

@@ -27,11 +27,11 @@ _RECORDS: dict[str, Any] = {"provider": Provider.NOOKAL, "kind": "patient"}
 
 async def wanted(user_id: UUID) -> User | None:
     """The user whose record is to be looked for; None where it is known, or there is no practice system to look in."""
-    if not await ProviderSetting.exists(provider=Provider.NOOKAL, enabled=True):
+    if not await ProviderSetting.has(provider=Provider.NOOKAL, enabled=True):
         return None
     if await users.linked(user_id, Provider.NOOKAL, "patient") is not None:
         return None
-    return await User.get_or_none(id=user_id)
+    return await User.one(id=user_id)
 
 
 async def patients_seen(found: Sequence[Patient], *, acting: str, at: datetime) -> None:
@@ -67,7 +67,7 @@ async def patients_found(user_id: UUID, found: Sequence[Patient], *, acting: str
         await alone(f"patient:{user_id}")
         if await users.linked(user_id, Provider.NOOKAL, "patient") is not None:
             return
-        user = await User.get(id=user_id)
+        user = await User.known(id=user_id)
         fits = {each.external_id: (each, *fit(_of_user(user), _of_patient(each))) for each in found if each.active}
         out = await _ruled_out(user_id, list(fits))
         candidates = {key: one for key, one in fits.items() if one[1] is not Fit.NONE and key not in out}
@@ -88,7 +88,7 @@ async def patients_found(user_id: UUID, found: Sequence[Patient], *, acting: str
 async def _ruled_out(user_id: UUID, patient_ids: Sequence[str]) -> set[str]:
     taken: Any = await ExternalLink.filter(**_RECORDS, external_id__in=patient_ids).exclude(state=LinkState.UNLINKED)
     undone = await ExternalLink.filter(**_RECORDS, user_id=user_id, state=LinkState.UNLINKED)
-    answered = await ReviewItem.filter(
+    answered = await ReviewItem.every(
         kind=ReviewKind.PATIENT_MATCH, subject=str(user_id), state=ReviewState.SETTLED, answer=NONE_OF_THEM
     )
     refused = {patient_id for item in answered for patient_id in item.evidence["patients"]}
@@ -102,7 +102,7 @@ async def _ask(work: Unit, user: User, candidates: Mapping[str, Any]) -> None:
         "subject": str(user.id),
         "user_id": user.id,
     }
-    asked = await ReviewItem.filter(**question, state=ReviewState.OPEN).select_for_update().first()
+    asked = await ReviewItem.one(**question, state=ReviewState.OPEN, lock=True)
     evidence = {"patients": dict(candidates)}
     if asked is None and candidates:
         asked = await ReviewItem.create(**question, evidence=evidence)

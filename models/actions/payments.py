@@ -78,7 +78,7 @@ async def begin_collection(payment_id: UUID, *, acting: str, at: datetime) -> At
 
 async def order_of(payment: Payment) -> Collection:
     """What the provider is asked for, and a payment is found there by."""
-    mandate = await Mandate.get_or_none(id=payment.mandate_id) if payment.mandate_id else None
+    mandate = await Mandate.one(id=payment.mandate_id) if payment.mandate_id else None
     return Collection(
         payment_id=payment.id,
         key=payment.key,
@@ -275,7 +275,7 @@ async def to_ask_about(limit: int = 100) -> list[tuple[Payment, Collection]]:
 async def notify_missed(payment_id: UUID, *, acting: str, at: datetime) -> Message | None:
     """Write the message about a missed payment, once per attempt (R44) -> it and its reader, or None if sent."""
     async with unit(acting=acting, at=at):
-        payment = await Payment.get(id=payment_id)
+        payment = await Payment.known(id=payment_id)
         return await notifications.write(
             payment.user_id,
             kind="PAYMENT_FAILED",

@@ -9,11 +9,10 @@ from typing import Any
 from uuid import UUID, uuid4
 
 from models.actions.catalogue import price_at
-from models.actions.unit import unit
+from models.actions.unit import Wanted, unit
 from models.rules.states import Probe
 from models.tables import sql
 from models.tables.coursepro import ProbeRun
-from models.tables.job import Job
 from models.tables.user import UserField
 
 Evidence = dict[str, Any]
@@ -47,7 +46,7 @@ NOTHING_YET = {
 }
 
 
-async def run_probe(probe: Probe, *, acting: str, at: datetime) -> Job:
+async def run_probe(probe: Probe, *, acting: str, at: datetime) -> Wanted:
     """Ask for a trial purchase to be looked for -> the job that does it and writes the run, under its own id."""
     async with unit(acting=acting, at=at) as work:
         job = work.job("courses.probe", payload={"probe": probe}, subject=f"courses.probe:{probe}")
@@ -68,7 +67,7 @@ async def order_there(at: datetime) -> Order | None:
     rows = await sql.rows(_MAPPED)
     if not rows:
         return None
-    asked = {field.name: "probe" for field in await UserField.filter(required=True)}
+    asked = {field.name: "probe" for field in await UserField.every(required=True)}
     number = uuid4().hex[:12]
     known = {"first_name": "Probe", "last_name": at.strftime("%d %B %H:%M"), "email": f"probe-{number}@example.org"}
     item = {name: str(value) for name, value in rows[0].items()}

@@ -58,7 +58,7 @@ async def hold(
     Raises Refusal PACKAGE_NOT_VALID, MEMBERSHIP_REQUIRED.
     """
     amount, currency = await course_price(course, on=at.date())
-    rows = await ClassSession.filter(course_id=course.id).order_by("starts_at", "id")
+    rows = await ClassSession.every(course_id=course.id, order=("starts_at", "id"))
     return Held(
         course,
         Money(amount, currency),
@@ -106,7 +106,7 @@ def _is_for(package: Package, course: Course, at: datetime) -> bool:
 async def _good_until_membership_ends(course: Course, packages: Sequence[Package]) -> dict[UUID, datetime | None]:
     """Package -> the end of its standing membership: its credits pay for classes beyond their own period (R123)."""
     memberships = await Membership.filter(id__in=[package.membership_id for package in packages])
-    centre = await Centre.get(id=course.centre_id)
+    centre = await Centre.known(id=course.centre_id)
     ends = {
         row.id: midnight(row.ends_on, ZoneInfo(centre.zone)) if row.ends_on else None
         for row in memberships

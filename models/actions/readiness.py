@@ -30,7 +30,7 @@ _MAPPED = (
 
 async def readiness(at: datetime) -> tuple[Item, ...]:
     """Now -> the steps of the checklist in their order."""
-    row = await ProviderSetting.get_or_none(provider=Provider.COURSEPRO)
+    row = await ProviderSetting.one(provider=Provider.COURSEPRO)
     settings: dict[str, Any] = row.settings if row else {}
     entered = {**settings, **dict.fromkeys(row.hints if row else (), "a secret")}
     found = Found(

@@ -26,7 +26,7 @@ _COUNTED_THERE = (RefundStatus.SUBMITTED, RefundStatus.SUCCEEDED)
 
 async def refundable(payment_id: UUID) -> int:
     """A payment -> what may still be given back of it, in minor units. Raises Refusal NOT_FOUND."""
-    payment = await Payment.get_or_none(id=payment_id)
+    payment = await Payment.one(id=payment_id)
     if payment is None:
         raise Refusal(Code.NOT_FOUND, field=("paymentId",))
     return await _left(payment)
@@ -54,7 +54,7 @@ async def refund_payment(
 
 
 async def _left(payment: Payment) -> int:
-    refunds = await Refund.filter(payment_id=payment.id)
+    refunds = await Refund.every(payment_id=payment.id)
     return states.refundable(payment.status, payment.amount, [(each.status, each.amount) for each in refunds])
 
 
@@ -196,7 +196,7 @@ async def _made_there(fact: RefundFact, *, acting: str, at: datetime) -> Refund 
         return None
     async with unit(acting=acting, at=at) as work:
         payment = await asking.locked(payment.id)
-        made = await Refund.get_or_none(provider=fact.provider, reference=fact.external_id)
+        made = await Refund.one(provider=fact.provider, reference=fact.external_id)
         if made is not None:
             return made  # another event about it was applied meanwhile
         refund_id = new_id()
@@ -232,6 +232,6 @@ def _tell(work: Unit, made: Refund) -> None:
 
 
 async def _locked(refund_id: UUID) -> tuple[Refund, Payment]:
-    found = await Refund.get(id=refund_id)
+    found = await Refund.known(id=refund_id)
     payment = await asking.locked(found.payment_id)
-    return await Refund.get(id=refund_id), payment
+    return await Refund.known(id=refund_id), payment

@@ -48,18 +48,18 @@ async def repay(work: Unit, booking: Booking) -> None:
     Money it took over from the booking it was moved from goes back first, by that one's payment; so the sum does not
     depend on when its own payment arrives.
     """
-    while later := await Booking.get_or_none(moved_from_id=booking.id):
+    while later := await Booking.one(moved_from_id=booking.id):
         booking = later  # money may come in again for one that was moved: the newest says what of it is still needed
     claim = await money_given_back(booking)
     while True:
         carried = min(claim, booking.carried)
-        payment = await Payment.get_or_none(booking_id=booking.id)
+        payment = await Payment.one(booking_id=booking.id)
         if payment is not None:
             await _refund(work, payment, claim - carried)
             await ledger.respread(work, await asking.locked(payment.id))
         if booking.moved_from_id is None:
             return
-        before = await Booking.get(id=booking.moved_from_id)
+        before = await Booking.known(id=booking.moved_from_id)
         claim = await money_given_back(before) - booking.carried + carried
         booking = before
 

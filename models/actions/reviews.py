@@ -59,18 +59,18 @@ async def settle_review(
 
 async def _held(review_item_id: UUID) -> tuple[ReviewItem, Payment | None]:
     """A question, locked, and the payment whose money it is about."""
-    asked = await ReviewItem.get_or_none(id=review_item_id)
+    asked = await ReviewItem.one(id=review_item_id)
     if asked is None:
         raise Refusal(Code.NOT_FOUND, field=("reviewItemId",))
     await alone(f"coursepro:{asked.subject}")  # before the row, as an arrival does
     about_money = asked.kind is ReviewKind.REFUND_REVIEW
     payment = await asking.known(Payment, asked.provider, ours=asked.subject, theirs="") if about_money else None
     payment = await asking.locked(payment.id) if payment else None
-    return await ReviewItem.filter(id=review_item_id).select_for_update().get(), payment
+    return await ReviewItem.known(id=review_item_id, lock=True), payment
 
 
 async def _sold_to(work: Unit, asked: ReviewItem, user_id: UUID | None) -> str:
-    sold = await Subscription.get_or_none(provider=asked.provider, external_id=asked.subject)
+    sold = await Subscription.one(provider=asked.provider, external_id=asked.subject)
     if user_id is None or sold is None:
         raise Refusal(Code.INVALID_INPUT, "Say whose subscription it is.", field=("userId",))
     await subscriptions.link_subscription(sold.id, user_id=user_id, acting=work.acting, at=work.at)

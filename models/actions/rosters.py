@@ -57,7 +57,7 @@ async def _centre(work: Unit, fact: AttendeesPosted, memberships: list[Membershi
         return None
     if fact.centre_ref is None:
         return memberships[0].centre_id
-    centre = await Centre.get_or_none(id=fact.centre_ref) if _is_uuid(fact.centre_ref) else None
+    centre = await Centre.one(id=fact.centre_ref) if _is_uuid(fact.centre_ref) else None
     if centre is not None:
         return centre.id
     for membership in memberships:
@@ -94,8 +94,8 @@ async def _seat(
 ) -> None:
     """One place: found by the attendance id, else by who is in the class; its word is older than ours, or it counts."""
     seat_id = uuid5(ATTENDANCES, f"{membership.user_id}:{attendee.external_id}")
-    by_id = await Attendance.get_or_none(id=seat_id)
-    by_class = await Attendance.get_or_none(class_session_id=session.id, user_id=membership.user_id)
+    by_id = await Attendance.one(id=seat_id)
+    by_class = await Attendance.one(class_session_id=session.id, user_id=membership.user_id)
     seat = by_id or by_class
     values: dict[str, Any] = {"class_session_id": session.id, "membership_id": membership.id, "mark": attendee.mark}
     made = seat is None

@@ -59,7 +59,7 @@ async def refuse_blank(vault: Vault) -> None:
 
     What another key sealed opens nothing, and is refused where it is used.
     """
-    for row in await ProviderSetting.filter(enabled=True):
+    for row in await ProviderSetting.every(enabled=True):
         try:
             secrets = vault.open(row.secrets)
         except SealBroken:
@@ -115,7 +115,7 @@ async def configure_provider(
 
 async def locked(provider: Provider) -> ProviderSetting | None:
     """How a provider is reached, held until the transaction ends."""
-    return await ProviderSetting.filter(provider=provider).select_for_update().first()
+    return await ProviderSetting.one(provider=provider, lock=True)
 
 
 def rotated(known: Mapping[str, str], given: Mapping[str, str]) -> tuple[dict[str, str], list[str]]:
@@ -161,7 +161,7 @@ async def advance_clock(to: datetime, *, acting: str, at: datetime) -> datetime:
         raise Refusal(Code.INVALID_INPUT, "The clock moves on by two years at most.", field=("to",))
     async with unit(acting=acting, at=to) as work:
         await SandboxClock.get_or_create(single=True)
-        row = await SandboxClock.select_for_update().get(single=True)
+        row = await SandboxClock.known(single=True, lock=True)
         if to <= datetime.now(UTC) + timedelta(seconds=row.ahead_seconds):
             raise Refusal(Code.CLOCK_ONLY_FORWARD, field=("to",))
         row.ahead_seconds = round((to - datetime.now(UTC)).total_seconds())

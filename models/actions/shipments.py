@@ -60,7 +60,7 @@ async def begin_shipment(invoice_id: UUID, system: Provider, *, acting: str, at:
     None where it has all of it, or is to get none. Raises Refusal MONEY_BREAK.
     """
     async with unit(acting=acting, at=at):
-        rows = await Shipment.filter(invoice_id=invoice_id, system=system).select_for_update().order_by("id")
+        rows = await Shipment.every(invoice_id=invoice_id, system=system, lock=True, order=("id",))
         shipment = next((row for row in rows if row.state is not ShipmentState.SHIPPED), None)
         if shipment is None:
             return None
@@ -94,10 +94,10 @@ async def _outgoing(shipment: Shipment, stands: Sequence[Shipped]) -> Outgoing:
         return OutgoingVoid(shipment.reference, voided, notes)
     sold = await _sold(shipment.invoice_id)
     if shipment.kind is ShipmentKind.CREDIT_NOTE:
-        correction = await Correction.get_or_none(id=shipment.correction_id)
+        correction = await Correction.one(id=shipment.correction_id)
         back = correction.amount if correction else None
         if back is None:  # it goes with the invoice: of its lines this did not stay
-            version = await Allocation.get(invoice_id=sold.invoice.id, current=True)
+            version = await Allocation.known(invoice_id=sold.invoice.id, current=True)
             back = (await asked_by([sold.invoice.id]))[sold.invoice.id] - version.amount
         item = ShippedItem(f"{sold.kind.name}: given back", back)
         return OutgoingCredit(
@@ -133,22 +133,22 @@ class _Sold:
 
 
 async def _sold(invoice_id: UUID) -> _Sold:
-    invoice = await Invoice.get(id=invoice_id)
-    membership = await Membership.get(id=invoice.membership_id)
-    user = await User.get(id=invoice.user_id)
+    invoice = await Invoice.known(id=invoice_id)
+    membership = await Membership.known(id=invoice.membership_id)
+    user = await User.known(id=invoice.user_id)
     return _Sold(
         invoice,
         user,
         invoice.attendee_id or user.id,
-        await MembershipType.get(id=membership.membership_type_id),
-        await Centre.get(id=membership.centre_id),
+        await MembershipType.known(id=membership.membership_type_id),
+        await Centre.known(id=membership.centre_id),
     )
 
 
 async def _itemised(sold: _Sold) -> tuple[ShippedItem, ...]:
     """One line a class, or one ad-hoc line tied to no class where none is left (R107)."""
-    allocation = await Allocation.get(invoice_id=sold.invoice.id, current=True)
-    shares = await AllocationShare.filter(allocation_id=allocation.id).order_by("position")
+    allocation = await Allocation.known(invoice_id=sold.invoice.id, current=True)
+    shares = await AllocationShare.every(allocation_id=allocation.id, order=("position",))
     if not shares:
         return (ShippedItem(sold.kind.name, allocation.amount),)
     zone = ZoneInfo(sold.centre.zone)
@@ -168,7 +168,7 @@ async def _itemised(sold: _Sold) -> tuple[ShippedItem, ...]:
 
 async def _plain(sold: _Sold) -> tuple[ShippedItem, ...]:
     """The invoice's own lines, never its classes (R112)."""
-    rows = await InvoiceItem.filter(invoice_id=sold.invoice.id).order_by("position")
+    rows = await InvoiceItem.every(invoice_id=sold.invoice.id, order=("position",))
     return tuple(ShippedItem(row.description, row.amount) for row in rows)
 
 
@@ -177,7 +177,7 @@ async def shipped(
 ) -> None:
     """The other system has the invoice, or what corrects it (`reference`), under its own id."""
     async with unit(acting=acting, at=at) as work:
-        rows = await Shipment.filter(invoice_id=invoice_id, system=system).select_for_update().order_by("id")
+        rows = await Shipment.every(invoice_id=invoice_id, system=system, lock=True, order=("id",))
         shipment = next((row for row in rows if row.state is not ShipmentState.SHIPPED), None)
         if shipment is None or reference not in (None, shipment.reference):
             return
@@ -185,14 +185,14 @@ async def shipped(
         await shipment.save(update_fields=["state", "external_id", "shipped_at"])
         after = {"system": system, "kind": shipment.kind, "external_id": external_id}
         work.audit("ship_invoice", shipment, after=after)
-        invoice = await Invoice.get(id=invoice_id)
+        invoice = await Invoice.known(id=invoice_id)
         work.emit(InvoiceShipped(invoice_id=invoice_id, user_id=invoice.user_id))
 
 
 async def ship_again(invoice_id: UUID, *, acting: str, at: datetime) -> Invoice:
     """Have a billed-off invoice's missing shipments tried now. Raises Refusal NOT_FOUND, INVOICE_NOT_DUE."""
     async with unit(acting=acting, at=at) as work:
-        invoice = await Invoice.get_or_none(id=invoice_id)
+        invoice = await Invoice.one(id=invoice_id)
         if invoice is None:
             raise Refusal(Code.NOT_FOUND, field=("invoiceId",))
         if invoice.billed_off_at is None:

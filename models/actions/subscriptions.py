@@ -55,7 +55,7 @@ async def mirrored(provider: str, external_id: str, *, customer: str, product: s
         external_id=external_id,
         defaults={"customer": customer, "product": product, "status": SubscriptionStatus.INCOMPLETE},
     )
-    return await Subscription.filter(id=made[0].id).select_for_update().get(), made[1]
+    return await Subscription.known(id=made[0].id, lock=True), made[1]
 
 
 @repeated
@@ -94,13 +94,13 @@ async def create_payment_link(
     UNMANAGED_PRODUCT, INVALID_INPUT (somebody attends, and nobody pays).
     """
     async with unit(acting=acting, at=at) as work:
-        kind = await MembershipType.get_or_none(id=membership_type_id)
+        kind = await MembershipType.one(id=membership_type_id)
         if kind is None:
             raise Refusal(Code.NOT_FOUND, field=("membershipTypeId",))
         if kind.product is None:
             raise Refusal(Code.UNMANAGED_PRODUCT, field=("membershipTypeId",))
         for person, field in ((user_id, "userId"), (beneficiary_id, "beneficiaryId")):
-            if person and not await User.exists(id=person):
+            if person and not await User.has(id=person):
                 raise Refusal(Code.NOT_FOUND, field=(field,))
         if beneficiary_id and not user_id:
             raise Refusal(Code.INVALID_INPUT, "Say who pays as well.", field=("userId",))
@@ -125,11 +125,11 @@ async def link_subscription(
     another user's).
     """
     async with unit(acting=acting, at=at) as work:
-        row = await Subscription.filter(id=subscription_id).select_for_update().first()
+        row = await Subscription.one(id=subscription_id, lock=True)
         if row is None:
             raise Refusal(Code.NOT_FOUND, field=("subscriptionId",))
         for person, field in ((user_id, "userId"), (beneficiary_id, "beneficiaryId")):
-            if person and not await User.exists(id=person):
+            if person and not await User.has(id=person):
                 raise Refusal(Code.NOT_FOUND, field=(field,))
         if row.user_id not in (None, user_id):
             raise Refusal(Code.INVALID_INPUT, "This subscription is another user's.", field=("userId",))
@@ -184,7 +184,7 @@ async def _keep_membership(work: Unit, row: Subscription, begun: date | None = N
 
 async def _start(work: Unit, row: Subscription, kind: MembershipType, begun: date | None) -> Membership:
     assert kind.centre_id is not None  # kept by constraint membership_type_product_has_centre
-    centre = await Centre.get(id=kind.centre_id)
+    centre = await Centre.known(id=kind.centre_id)
     if begun is None or row.membership_id is not None:
         first = await Invoice.filter(subscription_id=row.id).order_by("period_start").first()
         begun = work.at.date() if first is None or row.membership_id else first.period_start.date()

@@ -3,7 +3,7 @@
 from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager
 from contextvars import ContextVar
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field, fields
 from datetime import date, datetime
 from enum import Enum
 from typing import Any
@@ -16,7 +16,6 @@ from models.ports import Bell
 from models.rules.events import REACTIONS, TOPIC, Event
 from models.rules.explain import Step
 from models.tables import sql
-from models.tables.job import Job
 from models.tables.row import Row, new_id
 
 PUBLISH = "live.publish"
@@ -46,11 +45,23 @@ WITH audited AS (
 SELECT EXISTS (SELECT FROM held) AS held, EXISTS (SELECT FROM marked) AS marked
 """
 _PLAIN = frozenset({str, int, bool, float})
-_ASKED = ("id", "kind", "key", "subject", "payload", "user_id", "run_at")
 
 
 class Fenced(Exception):
     """The worker that runs this job has lost its lease to another; what it did here is rolled back."""
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """Work that is asked for: what of its row the asker decides."""
+
+    id: UUID
+    kind: str
+    key: str
+    payload: dict[str, Any]
+    subject: str | None
+    user_id: UUID | None
+    run_at: datetime | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,8 +81,8 @@ class _NobodyListens:
 
 lease: ContextVar[Lease | None] = ContextVar("lease", default=None)
 once_under: ContextVar[UUID | None] = ContextVar("once_under", default=None)  # the row of a caller's key
-written: ContextVar[list[Job] | None] = ContextVar("written", default=None)  # for who wants to know an action's jobs
-_within: ContextVar[list[Job] | None] = ContextVar("within", default=None)  # the jobs of units inside an open one
+written: ContextVar[list[Wanted] | None] = ContextVar("written", default=None)  # for who wants to know an action's jobs
+_within: ContextVar[list[Wanted] | None] = ContextVar("within", default=None)  # the jobs of units inside an open one
 _bell: Bell = _NobodyListens()
 
 
@@ -98,13 +109,17 @@ def plain(value: Any) -> Any:
     return value
 
 
+def _ids(event: Event) -> dict[str, Any]:
+    return {each.name: plain(getattr(event, each.name)) for each in fields(event)}
+
+
 @dataclass(slots=True)
 class Unit:
     """What one action does beside its own rows. `at` is the business instant all of it happens at."""
 
     acting: str
     at: datetime
-    jobs: list[Job] = field(default_factory=list)
+    jobs: list[Wanted] = field(default_factory=list)
     _events: list[Event] = field(default_factory=list)
     _audit: list[dict[str, Any]] = field(default_factory=list)
 
@@ -138,7 +153,7 @@ class Unit:
         """Say that something happened: subscribers hear it, and the jobs named in REACTIONS are written."""
         self._events.append(event)
         for kind in REACTIONS.get(type(event), ()):
-            ids = plain(asdict(event))
+            ids = _ids(event)
             # jobs of one kind about one thing run in the order their events happened
             subject = f"{kind}:{next(iter(ids.values()))}"
             self.job(kind, payload=ids, subject=subject, user_id=getattr(event, "user_id", None))
@@ -152,18 +167,10 @@ class Unit:
         subject: str | None = None,
         user_id: UUID | None = None,
         run_at: datetime | None = None,
-    ) -> Job:
+    ) -> Wanted:
         """Ask for work; `key` names an obligation that must exist once, `run_at` is real time, at once by default."""
         job_id = new_id()
-        row = Job(
-            id=job_id,
-            kind=kind,
-            key=key or f"{kind}:{job_id}",
-            payload=plain(payload),
-            subject=subject,
-            user_id=user_id,
-            run_at=run_at,
-        )
+        row = Wanted(job_id, kind, key or f"{kind}:{job_id}", plain(payload), subject, user_id, run_at)
         self.jobs.append(row)
         return row
 
@@ -173,13 +180,12 @@ class Unit:
         held, under = lease.get(), once_under.get()
         if not (self._audit or self.jobs or held or under):
             return
-        asked = [{name: getattr(job, name) for name in _ASKED} for job in self.jobs]
         (found,) = await sql.rows(
             _WRITE,
             self.acting,
             self.at,
             orjson.dumps(self._audit, default=plain).decode(),
-            orjson.dumps(asked, default=plain).decode(),
+            orjson.dumps(self.jobs, default=plain).decode(),
             held and held.job_id,
             held and held.token,
             under,
@@ -198,7 +204,7 @@ class Unit:
                 "id": str(new_id()),
                 "topic": TOPIC[type(event)],
                 "name": type(event).__name__,
-                "ids": plain(asdict(event)),
+                "ids": _ids(event),
                 "occurred_at": self.at.isoformat(),
             }
             for event in published
@@ -214,7 +220,7 @@ async def unit(*, acting: str, at: datetime) -> AsyncIterator[Unit]:
     last, so that a worker which lost its job writes nothing. A unit inside another is a savepoint of it, its bell is
     rung with the outer one's: whoever is woken must find the rows. Raises Fenced.
     """
-    outer, inner = _within.get(), list[Job]()
+    outer, inner = _within.get(), list[Wanted]()
     entered = _within.set(inner)
     try:
         async with transaction():

@@ -11,7 +11,7 @@ from models.rules import people
 from models.rules.events import UserFieldsChanged
 from models.rules.people import FIXED, Field
 from models.rules.refusals import Code, Refusal
-from models.tables.audit import AuditEntry
+from models.tables import sql
 from models.tables.user import UserField
 
 THE_SET = UUID("5e70f000-0000-4000-8000-0000000000f1")  # there is one; audit rows and jobs call it by this id
@@ -36,13 +36,21 @@ class FieldSet:
         return people.whitelist(field.name for field in self.configured)
 
 
+# $1 is the set, which has no row of its own; where it was emptied only the audit knows its version
+_CONFIGURED = """
+SELECT (SELECT (after->>'version')::int FROM audit_entry WHERE subject_id = $1 ORDER BY id DESC LIMIT 1) AS told,
+  field.name, field.label, field.required, field.version
+FROM (SELECT 1) AS the_set LEFT JOIN user_field AS field ON true
+ORDER BY field.name
+"""
+
+
 async def configured() -> FieldSet:
     """The set as it is now."""
-    rows = await UserField.all().order_by("name")
-    # a set that was emptied has no rows to carry its version
-    last = await AuditEntry.filter(subject_id=THE_SET).order_by("-id").first()
-    version = max([FIRST_VERSION, *(row.version for row in rows), *([last.after["version"]] if last else [])])
-    return FieldSet(version, tuple(Field(row.name, row.label, row.required) for row in rows))
+    found = await sql.rows(_CONFIGURED, THE_SET)
+    version = max(FIRST_VERSION, *(number or 0 for row in found for number in (row["version"], row["told"])))
+    named = tuple(Field(row["name"], row["label"], row["required"]) for row in found if row["name"] is not None)
+    return FieldSet(version, named)
 
 
 async def set_user_field(*, name: str, label: str, required: bool, acting: str, at: datetime) -> UserField:
@@ -53,7 +61,7 @@ async def set_user_field(*, name: str, label: str, required: bool, acting: str, 
     people.checked_field(name, label)
     async with unit(acting=acting, at=at) as work:
         await alone("user fields")
-        row = await UserField.get_or_none(name=name)
+        row = await UserField.one(name=name)
         if row is not None and (row.label, row.required) == (label, required):
             return row
         if row is None:

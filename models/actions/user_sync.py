@@ -40,7 +40,7 @@ DIRTY_SQL = (
 
 async def switched_on() -> bool:
     """Whether changes of users are told at all (R67); everything else is told regardless."""
-    row = await ProviderSetting.get_or_none(provider=Provider.COURSEPRO)
+    row = await ProviderSetting.one(provider=Provider.COURSEPRO)
     return row is not None and row.enabled and is_on(row.settings)
 
 
@@ -62,8 +62,8 @@ async def to_push(user_id: UUID, *, at: datetime) -> UserPush | None:
     sure = ExternalLink.filter(user_id=user_id, provider=Provider.COURSEPRO, kind=COURSE_RECORD, state=LinkState.LINKED)
     if not await switched_on() or not await sure.exists():
         return None
-    known, user = await user_fields.configured(), await User.get(id=user_id)
-    sync = await UserSync.get_or_none(user_id=user_id)
+    known, user = await user_fields.configured(), await User.known(id=user_id)
+    sync = await UserSync.one(user_id=user_id)
     details = differing(sync.told if sync else {}, users.may_be_told(user, known))
     if not details:
         return None
@@ -75,7 +75,7 @@ async def to_push(user_id: UUID, *, at: datetime) -> UserPush | None:
 async def told(push: UserPush, *, acting: str, at: datetime) -> None:
     """The course system knows: remember it, unless it was told of a later version meanwhile."""
     async with unit(acting=acting, at=at) as work:
-        sync = await UserSync.filter(user_id=push.user_id).select_for_update().first()
+        sync = await UserSync.one(user_id=push.user_id, lock=True)
         if sync is None:
             sync, _ = await UserSync.get_or_create(user_id=push.user_id)
         if push.version < sync.told_version:
@@ -95,7 +95,7 @@ async def backfill(*, acting: str, at: datetime) -> Job:
 
     For the unit in which the setting is changed: there is one job for each version of the setting.
     """
-    setting = await ProviderSetting.get_or_none(provider=Provider.COURSEPRO)
+    setting = await ProviderSetting.one(provider=Provider.COURSEPRO)
     if setting is None:
         raise Refusal(Code.PROVIDER_NOT_CONFIGURED)
     return await _sync_all(f"{SYNC}:{setting.version}", acting=acting, at=at)
@@ -113,7 +113,7 @@ async def _sync_all(key: str | None, *, acting: str, at: datetime) -> Job:
     async with unit(acting=acting, at=at) as work:
         job = work.job("courses.sync_users", key=key, payload={}, subject=SYNC)
         work.audit("sync_users", ("Job", job.id), after={"provider": Provider.COURSEPRO})
-    return await Job.get(key=job.key)
+    return await Job.known(key=job.key)
 
 
 async def dirty(after: UUID | None = None) -> list[UUID]:
@@ -141,4 +141,4 @@ def _over_u(condition: str) -> str:
 
 async def done_so_far(held: jobs.Held) -> int:
     """How many users a job that was interrupted has told already."""
-    return (await Job.get(id=held.id)).done_count
+    return (await Job.known(id=held.id)).done_count

@@ -90,7 +90,7 @@ async def update_user(
 
 async def locked(user_id: UUID) -> User:
     """A user held until the transaction ends. Raises Refusal NOT_FOUND."""
-    user = await User.filter(id=user_id).select_for_update().first()
+    user = await User.one(id=user_id, lock=True)
     if user is None:
         raise Refusal(Code.NOT_FOUND, field=("userId",))
     return user
@@ -121,7 +121,7 @@ async def link_external(
     Raises Refusal NOT_FOUND, INVALID_INPUT (the record, or the user's place there, is tied otherwise).
     """
     async with unit(acting=acting, at=at) as work:
-        if not await User.exists(id=user_id):
+        if not await User.has(id=user_id):
             raise Refusal(Code.NOT_FOUND, field=("userId",))
         live = ExternalLink.filter(provider=provider, kind=kind).exclude(state=LinkState.UNLINKED)
         same = await live.filter(external_id=external_id).first()
@@ -158,7 +158,7 @@ async def _drop_question(work: Unit, user_id: UUID) -> None:
 
 async def linked(user_id: UUID, provider: Provider, kind: str) -> str | None:
     """The user's id of that kind at a provider, if the two are tied."""
-    link = await ExternalLink.filter(user_id=user_id, provider=provider, kind=kind, state=LinkState.LINKED).first()
+    link = await ExternalLink.one(user_id=user_id, provider=provider, kind=kind, state=LinkState.LINKED)
     return link.external_id if link else None
 
 
@@ -171,7 +171,5 @@ async def linked_before(user_id: UUID, provider: Provider, kind: str) -> tuple[s
 
 async def user_of(provider: Provider, kind: str, external_id: str) -> UUID | None:
     """Whose record that is here, if anybody's."""
-    link = await ExternalLink.filter(
-        provider=provider, kind=kind, external_id=external_id, state=LinkState.LINKED
-    ).first()
+    link = await ExternalLink.one(provider=provider, kind=kind, external_id=external_id, state=LinkState.LINKED)
     return link.user_id if link else None

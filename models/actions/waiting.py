@@ -36,7 +36,7 @@ async def join_waiting_list(*, course_id: UUID, user_id: UUID, acting: str, at: 
     """
     async with unit(acting=acting, at=at) as work:
         course = await locked(course_id)
-        if not await User.exists(id=user_id):
+        if not await User.has(id=user_id):
             raise Refusal(Code.NOT_FOUND, field=("userId",))
         if course.owner is Owner.COURSEPRO:
             raise Refusal(Code.OWNED_BY_COURSEPRO, field=("courseId",))
@@ -58,11 +58,11 @@ async def join_waiting_list(*, course_id: UUID, user_id: UUID, acting: str, at: 
 async def leave_waiting_list(waiting_place_id: UUID, *, acting: str, at: datetime) -> WaitingPlace:
     """Give a place in line up; one that was offered goes to the next. Raises Refusal NOT_FOUND, ILLEGAL_MOVE."""
     async with unit(acting=acting, at=at) as work:
-        seen = await WaitingPlace.get_or_none(id=waiting_place_id)
+        seen = await WaitingPlace.one(id=waiting_place_id)
         if seen is None:
             raise Refusal(Code.NOT_FOUND, field=("waitingPlaceId",))
         course = await locked(seen.course_id)
-        place = await WaitingPlace.get(id=waiting_place_id)
+        place = await WaitingPlace.known(id=waiting_place_id)
         if place.state not in IN_LINE:
             found = f"The place is {place.state}."
             raise Refusal(Code.ILLEGAL_MOVE, found, field=("waitingPlaceId",), because="First come, first served")
@@ -73,7 +73,7 @@ async def leave_waiting_list(waiting_place_id: UUID, *, acting: str, at: datetim
 
 async def whose(waiting_place_id: UUID) -> UUID | None:
     """The person a place in line belongs to, None where there is no such place."""
-    place = await WaitingPlace.get_or_none(id=waiting_place_id)
+    place = await WaitingPlace.one(id=waiting_place_id)
     return place.user_id if place else None
 
 
@@ -163,7 +163,7 @@ async def notify_offered(waiting_place_id: UUID, *, acting: str, at: datetime) -
 
 async def locked(course_id: UUID) -> Course:
     """The course's row, locked. Raises Refusal NOT_FOUND."""
-    course = await Course.filter(id=course_id).select_for_update().first()
+    course = await Course.one(id=course_id, lock=True)
     if course is None:
         raise Refusal(Code.NOT_FOUND, field=("courseId",))
     return course
@@ -184,7 +184,7 @@ async def _booked(course_id: UUID) -> int:
 
 
 async def _classes(course_id: UUID, at: datetime) -> Timetable:
-    rows = await ClassSession.filter(course_id=course_id)
+    rows = await ClassSession.every(course_id=course_id)
     return timetable((Session(row.id, row.starts_at, row.deleted_at is not None) for row in rows), at)
 
 

@@ -127,7 +127,7 @@ async def disable_webhook_endpoint(
 
 async def owned(endpoint_id: UUID, owner: UUID | None) -> WebhookEndpoint:
     """An endpoint, held until the transaction ends. Raises Refusal NOT_FOUND, for one of somebody else too."""
-    row = await WebhookEndpoint.filter(id=endpoint_id).select_for_update().first()
+    row = await WebhookEndpoint.one(id=endpoint_id, lock=True)
     if row is None or (owner is not None and row.api_key_id != owner):
         raise Refusal(Code.NOT_FOUND, field=("webhookEndpointId",))
     return row

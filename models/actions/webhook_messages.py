@@ -48,7 +48,7 @@ async def fan_out(job_id: UUID, events: Sequence[Mapping[str, Any]], *, reads: R
     Earlier events of the same objects that another worker has not come to yet are written first. Once per event and
     endpoint, however often it is asked for.
     """
-    endpoints = await WebhookEndpoint.filter(enabled=True).order_by("id")
+    endpoints = await WebhookEndpoint.every(enabled=True, order=("id",))
     about = {subject for event in events if (subject := _subject(event))}
     if not endpoints or not about:
         return 0
@@ -198,7 +198,7 @@ async def redeliver_webhook(message_id: UUID, *, owner: UUID | None, acting: str
     Raises Refusal NOT_FOUND, ILLEGAL_MOVE (its endpoint is switched off).
     """
     async with unit(acting=acting, at=at) as work:
-        row = await WebhookMessage.filter(id=message_id).select_for_update().first()
+        row = await WebhookMessage.one(id=message_id, lock=True)
         try:
             endpoint = await owned(row.endpoint_id, owner) if row else None
         except Refusal:

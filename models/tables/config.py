@@ -49,17 +49,12 @@ def tortoise_config(database_url: str) -> dict[str, Any]:
     }
 
 
-async def _nothing(_: Any) -> None:
-    """What a connection needs before it is given to somebody else."""
-
-
 @asynccontextmanager
 async def opened(database_url: str) -> AsyncIterator[None]:
     """The tables, open in every task of this process: requests run in tasks that know nothing of who opened them."""
     config = tortoise_config(database_url)
     connection = config["connections"]["default"] = expand_db_url(config["connections"]["default"])
-    # sessions are never changed, so there is nothing to put back: asyncpg would ask for it after every statement
-    connection["credentials"]["reset"] = _nothing
+    connection["engine"] = "models.tables.client"
     connection["credentials"].setdefault("maxsize", CONNECTIONS)
     await Tortoise.init(config=config, _enable_global_fallback=True)
     try:

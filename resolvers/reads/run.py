@@ -23,10 +23,10 @@ from graphql import (
     validate,
 )
 
+from models.tables.connections import Connections
 from resolvers.permissions import Audience, audience
 from resolvers.reads.arguments import Variables, declared
 from resolvers.reads.compile import Compiler
-from resolvers.reads.connections import Connections
 from resolvers.reads.ids import BadInput
 from resolvers.reads.meaning import Loaded
 from resolvers.reads.paging import MOST

@@ -36,7 +36,7 @@ async def test_400_random_cancellations_leave_no_connection_behind(database_url:
             async with unit(acting=BY, at=NOW):
                 await User.all().count()
 
-    async with opened(f"{database_url}?minsize=3&maxsize=3"):
+    async with opened(f"{database_url}?maxsize=3"):
         for _ in range(40):
             tasks = [asyncio.create_task(writes()) for _ in range(10)]
             for task in tasks:
@@ -67,7 +67,7 @@ async def test_a_task_cancelled_in_its_transaction_can_go_on(database_url: str) 
         except asyncio.CancelledError:
             return await asyncio.shield(User.all().count())
 
-    async with opened(f"{database_url}?minsize=2&maxsize=2"):
+    async with opened(f"{database_url}?maxsize=2"):
         for _ in range(150):
             task = asyncio.create_task(stopped())
             await asyncio.sleep(chance.random() * 0.006 + 0.001)
@@ -77,7 +77,7 @@ async def test_a_task_cancelled_in_its_transaction_can_go_on(database_url: str) 
 
 
 async def test_the_task_whose_begin_failed_recovers(database_url: str) -> None:
-    async with opened(f"{database_url}?minsize=3&maxsize=3"):
+    async with opened(f"{database_url}?maxsize=3"):
         await asyncio.gather(*(User.all().count() for _ in range(3)))
         killer = await asyncpg.connect(database_url)
         await killer.execute(
@@ -98,7 +98,7 @@ async def test_the_task_whose_begin_failed_recovers(database_url: str) -> None:
 
 async def test_begin_that_fails_gives_its_connection_back(database_url: str) -> None:
     """The connection dies between being taken and BEGIN: the same task, and the pool of one, go on."""
-    async with opened(f"{database_url}?minsize=1&maxsize=1"):
+    async with opened(f"{database_url}?maxsize=1"):
         pid = (await sql("SELECT pg_backend_pid() AS pid"))[0]["pid"]
         killer = await asyncpg.connect(database_url)
         await killer.execute("SELECT pg_terminate_backend($1)", pid)
@@ -113,8 +113,8 @@ async def test_begin_that_fails_gives_its_connection_back(database_url: str) -> 
 async def test_a_transaction_waits_five_seconds_for_a_connection_at_most(
     database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("models.actions.transaction.ACQUIRE_SECONDS", 0.1)
-    async with opened(f"{database_url}?minsize=1&maxsize=1"), transaction():
+    monkeypatch.setattr("models.tables.client.ACQUIRE_SECONDS", 0.1)
+    async with opened(f"{database_url}?maxsize=1"), transaction():
 
         async def second() -> None:
             async with transaction():

@@ -1,7 +1,8 @@
 """How often each hot path goes to PostgreSQL: what it waits for. A number that grows is a decision."""
 
-from collections.abc import AsyncIterator, Awaitable, Iterator
-from contextlib import contextmanager
+import asyncio
+from collections.abc import AsyncIterator, Awaitable
+from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
@@ -16,35 +17,38 @@ from models.rules.lifecycle import Cause
 from models.rules.states import Provider
 from models.tables.config import opened
 from models.tables.job import Job
+from models.tables.user import User
 from tests.build import BY, NOW, a_course, a_fee, a_member_with_card, a_membership, a_name, a_package
 
 
 @pytest.fixture(scope="module")
 async def _one_connection(database_url: str) -> AsyncIterator[None]:
-    async with opened(f"{database_url}?minsize=1&maxsize=1"):
+    async with opened(f"{database_url}?maxsize=1"):
+        await User.all().count()
         yield
 
 
 pytestmark = pytest.mark.usefixtures("_one_connection")
 
 
-@contextmanager
-def trips() -> Iterator[list[str]]:
+@asynccontextmanager
+async def trips() -> AsyncIterator[list[str]]:
     """What is sent to PostgreSQL inside the block, in its order; a statement for many rows is sent once."""
     client: Any = get_connections().get("default")
-    connection, sent = client._pool._holders[0]._con, list[str]()
+    (connection,), sent = client._pool._all, list[str]()
 
     def keep(record: Any) -> None:
         sent.append(" ".join(record.query.split()))
 
     connection.add_query_logger(keep)
     yield sent
+    await asyncio.sleep(0)  # the driver tells of a statement when the loop comes round
     connection.remove_query_logger(keep)
 
 
 async def how_many(action: Awaitable[Any]) -> int:
     """The trips of an action, BEGIN and COMMIT among them where it is a transaction."""
-    with trips() as sent:
+    async with trips() as sent:
         await action
     assert sent.count("BEGIN;") == sent.count("COMMIT;") == (len(sent) > 1)
     return len(sent)
@@ -87,7 +91,7 @@ async def test_jobs_are_taken_kept_and_finished_however_many_by_one_statement_ea
     ]
     for warm in (jobs.claim_all([]), jobs.heartbeat([]), jobs.finish_all([])):
         await warm  # the driver asks once what an array is
-    with trips() as sent:
+    async with trips() as sent:
         held = await jobs.claim_all([row.id for row in rows])
         await jobs.heartbeat([each.lease for each in held])
         await jobs.finish_all([(each.lease, None) for each in held])

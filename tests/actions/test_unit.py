@@ -11,7 +11,7 @@ import pytest
 from tortoise.exceptions import BaseORMException, OperationalError
 
 from models.actions.transaction import lost_race, repeated, transaction
-from models.actions.unit import Fenced, Lease, hang, lease, unit, written
+from models.actions.unit import Fenced, Lease, Wanted, hang, lease, unit, written
 from models.rules.events import BookingMade, PaymentDue, UserLinked
 from models.tables.centre import SettingGroup
 from models.tables.job import Job
@@ -159,7 +159,7 @@ async def test_a_unit_inside_a_unit_is_a_savepoint() -> None:
 
 
 async def test_the_bell_of_an_inner_unit_is_rung_after_the_outer_commit(bell: Heard) -> None:
-    jobs: list[Job] = []
+    jobs: list[Wanted] = []
     token = written.set(jobs)
     async with unit(acting=BY, at=NOW) as outer:
         async with unit(acting=BY, at=NOW) as inner:

@@ -14,6 +14,7 @@ from integrations.clock import SystemClock
 from models.actions.keys import create_api_key, revoke_api_key
 from models.actions.vault import Vault
 from models.rules.states import KeyPurpose, Role
+from models.tables.connections import Connections
 from models.tables.setting import ApiKey
 from resolvers.auth import Door, tell_doors
 from resolvers.context import Deployment
@@ -21,7 +22,6 @@ from resolvers.protocol.documents import Documents
 from resolvers.protocol.engine import Engine
 from resolvers.protocol.http import GraphQLOverHTTP
 from resolvers.protocol.websocket import PROTOCOL, GraphQLOverWebSocket
-from resolvers.reads.connections import Connections
 from resolvers.reads.run import Reader
 
 NOW = datetime.now(UTC)

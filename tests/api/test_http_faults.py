@@ -19,13 +19,13 @@ from models.actions.keys import create_api_key
 from models.actions.vault import Vault
 from models.rules.refusals import Code, Refusal
 from models.rules.states import Role
+from models.tables.connections import Connections
 from resolvers.auth import Door
 from resolvers.context import Deployment
 from resolvers.protocol.documents import Documents
 from resolvers.protocol.engine import Engine
 from resolvers.protocol.faults import MASKED
 from resolvers.protocol.http import GraphQLOverHTTP
-from resolvers.reads.connections import Connections
 from resolvers.reads.run import Reader
 
 SECRET = "the password is swordfish"

@@ -139,5 +139,5 @@ def test_the_leaking_transaction_is_banned(tmp_path: Path, used: str, found: lis
 
 def test_only_our_own_transaction_begins_one() -> None:
     sources = [source for package in PACKAGES for source in (ROOT / package).rglob("*.py")]
-    users = {source.relative_to(ROOT).as_posix() for source in sources if "TransactionContext" in source.read_text()}
-    assert users == {"models/actions/transaction.py"}
+    users = {source.relative_to(ROOT).as_posix() for source in sources if "TransactionWrapper(" in source.read_text()}
+    assert users == {"models/tables/client.py"}

@@ -91,7 +91,7 @@ async def site(database_url: str, secret_key: str) -> AsyncIterator[Site]:
         return await inbound.receive(provider, events)
 
     app = Starlette(routes=routes(registry, store, clock, COURSE_CALLS))
-    async with opened(f"{database_url}?minsize=1&maxsize=8"):
+    async with opened(f"{database_url}?maxsize=8"):
         _, key = await create_api_key(name="coursepro", role=Role.PARTNER, purpose=KeyPurpose.COURSEPRO, **WHO)
         transport = httpx.ASGITransport(app=app)
         async with httpx.AsyncClient(transport=transport, base_url="http://api.test") as http:

@@ -16,6 +16,7 @@ from starlette.routing import Route
 
 from app import ReadsForJobs
 from models.actions import exports, jobs, keys
+from models.actions.unit import Wanted
 from models.ports import Caller, ExportPage
 from models.rules.partners import ExportFormat, ExportKind
 from models.rules.refusals import Code
@@ -66,11 +67,11 @@ class World:
         caller: Caller,
         format: ExportFormat = ExportFormat.NDJSON,  # noqa: A002
         **narrowed: Any,
-    ) -> Job:
+    ) -> Wanted:
         options: dict[str, Any] = {"hours": 24, "base": "", "acting": BY, "at": self.clock.at}
         return await exports.export(kind, format=format, narrowed=narrowed, caller=caller, **options)
 
-    async def run(self, job: Job) -> Job:
+    async def run(self, job: Wanted) -> Job:
         await Job.filter(id=job.id).update(run_at=None)
         await self.runner.run(job.id)
         return await Job.get(id=job.id)

@@ -40,10 +40,10 @@ async def move_due(work: Work) -> None:
 
 async def start_mandate(work: Work) -> None:
     """Open the page a payer signs a direct debit at; the job's result is its address."""
-    mandate = await Mandate.get(id=work.job.payload["mandate_id"])
+    mandate = await Mandate.known(id=work.job.payload["mandate_id"])
     if mandate.authorisation_url is not None or mandate.status is MandateStatus.CANCELLED:
         return
-    user = await User.get(id=mandate.user_id)
+    user = await User.known(id=mandate.user_id)
     request = await (await work.providers.mandates()).start(
         user_id=user.id,
         mandate_id=mandate.id,
@@ -74,7 +74,7 @@ async def cancel_mandate(work: Work) -> None:
 async def payment_link(work: Work) -> None:
     """Have a page made to subscribe at; the job's result is its address, which names who signs up and who attends."""
     told = work.job.payload
-    user = await User.get(id=told["user_id"]) if told["user_id"] else None
+    user = await User.known(id=told["user_id"]) if told["user_id"] else None
     attends = told.get("beneficiary_id")
     seller = await work.providers.subscriptions()
     url = await seller.payment_link(

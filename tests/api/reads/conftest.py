@@ -26,6 +26,7 @@ from models.tables.audit import AuditEntry
 from models.tables.booking import Booking, BookingLine, WaitingPlace
 from models.tables.centre import Centre, SettingGroup
 from models.tables.config import tortoise_config
+from models.tables.connections import Connections
 from models.tables.course import AccessToken, Attendance, ClassSession, Course
 from models.tables.coursepro import CourseMapping, Drift, ProbeRun, ReviewItem, UserSync
 from models.tables.inbox import InboxEvent
@@ -47,7 +48,6 @@ from models.tables.payment import Payment, Refund
 from models.tables.pricing import PriceOverride, PricingOption
 from models.tables.setting import ApiKey, BillingPolicy, ProviderSetting
 from models.tables.user import ExternalLink, User, UserField
-from resolvers.reads.connections import Connections
 from resolvers.reads.run import Reader
 from resolvers.viewer import Viewer
 from schema.root import schema as whole_schema
