@@ -44,6 +44,8 @@ class Page:
         self._bounded = {name: arguments.given(name) for name in ("after", "before")}
         self._size = self._page_size("last" if self._backward else "first")
         self._scope = self._scope_of(f"{type_.name}|{place}|{self._steps}")
+        # a cursor is read, and refused, even where no row is asked for
+        self._beyond = [self._behind(name) for name, given in self._bounded.items() if given]
         self._row = compiler.alias()
         self._peeks = False
         self._made: dict[str, str] = {}
@@ -133,9 +135,8 @@ class Page:
     def _rows(self) -> str:
         """The rows of the page as a FROM item, numbered in the order they are read in where one more is."""
         inner, cut = self._compiler.alias(), self._compiler.alias()
-        kept = [*self._conditions, *(self._beyond(name) for name, given in self._bounded.items() if given)]
         order = self._sorted("{row}", backward=self._backward)
-        found = self._found(inner, kept, order)
+        found = self._found(inner, [*self._conditions, *self._beyond], order)
         # the planner shall know that a page is small, whatever its size
         limited = f"({found}) {cut} LIMIT {self._size}{' + 1' if self._peeks else ''}"
         number = ', row_number() OVER () AS "#"' if self._peeks else ""
@@ -203,7 +204,7 @@ class Page:
         ask, scope, secret = self._arguments.ask(name), self._scope, self._compiler.secret
         return lambda variables: cursors.read(ask(variables), secret, scope(variables))[at]
 
-    def _beyond(self, name: str) -> str:
+    def _behind(self, name: str) -> str:
         """Rows behind (`after`) or before a cursor."""
         values = [
             f"{self._compiler.bind(self._reading(name, at))}::text::{step.kind}" for at, step in enumerate(self._steps)

@@ -16,7 +16,8 @@ _KINDS = {
     "Int": _PLAIN,
     "DateTime": """'"' || replace(({0} AT TIME ZONE 'UTC')::text, ' ', 'T') || 'Z"'""",
     "Date": _QUOTED.replace(
-        "({0})::text", "CASE {0} WHEN 'infinity' THEN '9999-12-31' WHEN '-infinity' THEN '0001-01-01' ELSE ({0})::text END"
+        "({0})::text",
+        "CASE {0} WHEN 'infinity' THEN '9999-12-31' WHEN '-infinity' THEN '0001-01-01' ELSE ({0})::text END",
     ),  # the driver writes the last and the first day there are so
     **dict.fromkeys(("BigInt", "Decimal", "ID"), _QUOTED),
 }

@@ -35,7 +35,12 @@ RECKONED = {
 }
 ROOTS = sorted(QUERY.fields.keys() - RECKONED)
 DAYS = ["2026-01-01", "2026-01-03", "2026-02-28", "9999-12-31"]
-INSTANTS = ["2026-01-03T00:00:00Z", "2026-01-05T12:00:00.5+01:00", "2026-01-03T11:00:00.000120Z", "2026-01-05T12:00:00Z"]
+INSTANTS = [
+    "2026-01-03T00:00:00Z",
+    "2026-01-05T12:00:00.5+01:00",
+    "2026-01-03T11:00:00.000120Z",
+    "2026-01-05T12:00:00Z",
+]
 SEPARATE = ("first", "last", "after", "before")
 
 
@@ -76,7 +81,9 @@ class Drawn:
     def id(self, kind: str) -> str:
         """An id of a thing of this kind, or rarely another's, or none at all."""
         if self.maybe(12):
-            return str(self.one_of("nonsense", encoded(self.one_of(*sorted(KINDS)), self.world.table("centre")[0]["id"])))
+            return str(
+                self.one_of("nonsense", encoded(self.one_of(*sorted(KINDS)), self.world.table("centre")[0]["id"]))
+            )
         return encoded(kind, self.one_of(*(row["id"] for row in self.world.kind(kind))))
 
     def value(self, type_: Any, name: str, kind: str) -> Any:
@@ -208,9 +215,9 @@ class Drawn:
         return made
 
     def of_kinds(self) -> Iterator[str]:
-        for _ in range(self.draw(st.integers(0, 2))):
-            kind: Any = SCHEMA.type_map[self.one_of(*sorted(KINDS))]
-            yield f"... on {kind.name}{self.directive()} {self.selection(kind, 2, kind.name)}"
+        for name in self.draw(st.lists(st.sampled_from(sorted(KINDS)), max_size=2, unique=True)):
+            kind: Any = SCHEMA.type_map[name]
+            yield f"... on {name}{self.directive()} {self.selection(kind, 2, name)}"
 
     def document(self) -> str:
         """One to three roots."""

@@ -198,7 +198,9 @@ class Asking:
 
     def _page(self, place: str, type_: Any, rows: list[Row], args: dict[str, Any], info: Info) -> Any:
         asked = self._asked(place, type_, args, info.parent_type.fields[info.field_name].args["filter"])
-        met = [row for row in self._seen(asked.kind, rows) if lists.meets(self._world, asked.kind, row, args.get("filter"))]
+        met = [
+            row for row in self._seen(asked.kind, rows) if lists.meets(self._world, asked.kind, row, args.get("filter"))
+        ]
         return lists.page(asked, met, self._cursors)
 
     # What is wrong with arguments

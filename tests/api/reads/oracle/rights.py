@@ -5,46 +5,47 @@ from collections.abc import Callable, Mapping
 from models.rules.scopes import MONEY_READ
 from models.rules.states import Role
 from resolvers.viewer import Viewer
-
 from tests.api.reads.oracle.world import Row, World
 
 MEMBER, DESK, FINANCE, ADMIN = Role.MEMBER.value, Role.FRONT_DESK.value, Role.FINANCE.value, Role.ADMIN.value
 PARTNER, PARTNER_MONEY = Role.PARTNER.value, "PARTNER with money:read"
 
-STAFF = {DESK, FINANCE, ADMIN}
-PARTNERS = {PARTNER, PARTNER_MONEY}
+STAFF = frozenset({DESK, FINANCE, ADMIN})
+PARTNERS = frozenset({PARTNER, PARTNER_MONEY})
+EVERYBODY = STAFF | PARTNERS | {MEMBER}
+_MONEY = STAFF | {PARTNER_MONEY}
+_OFFICE = frozenset({ADMIN})
+_WORKING = STAFF | PARTNERS
 
 # Who sees every row of a type.
-WHOLE: Mapping[str, set[str]] = {
+WHOLE: Mapping[str, frozenset[str] | set[str]] = {
     **dict.fromkeys(
         (
             *("Centre", "SettingGroup", "PricingOption", "PriceOverride", "MembershipType", "PaymentOption"),
             *("ClassType", "PackageOffer", "Coverage", "Course", "ClassSession", "UserField"),
         ),
-        {MEMBER, *STAFF, *PARTNERS},
+        EVERYBODY,
     ),
     **dict.fromkeys(
         (
             *("User", "ExternalLink", "Membership", "Booking", "BookingLine", "WaitingPlace", "Attendance"),
             *("AccessToken", "Package", "CreditEntry", "CourseMapping"),
         ),
-        STAFF | PARTNERS,
+        _WORKING,
     ),
     **dict.fromkeys(
         (
             *("Mandate", "Payment", "Refund", "CardSubscription", "Invoice", "InvoiceItem", "Allocation"),
             *("AllocationShare", "Correction"),
         ),
-        STAFF | {PARTNER_MONEY},
+        _MONEY,
     ),
     **dict.fromkeys(("ReviewItem", "Notification", "Drift", "BillingPolicy"), STAFF),
     "Shipment": {FINANCE, ADMIN, PARTNER_MONEY},
     "AuditEntry": {FINANCE, ADMIN},
     "LedgerEntry": {FINANCE, ADMIN},
     "ProbeRun": {DESK, ADMIN},
-    **dict.fromkeys(
-        ("Job", "WebhookEvent", "ApiKey", "ProviderSetting", "WebhookEndpoint", "WebhookMessage"), {ADMIN}
-    ),
+    **dict.fromkeys(("Job", "WebhookEvent", "ApiKey", "ProviderSetting", "WebhookEndpoint", "WebhookMessage"), _OFFICE),
 }
 
 Rule = Callable[[World, Row, Viewer], bool]
@@ -90,20 +91,18 @@ def _set_up_by(_world: World, row: Row, viewer: Viewer) -> bool:
 
 
 def _concerns_a_person_or_was_asked_for(world: World, row: Row, viewer: Viewer) -> bool:
-    return row["user_id"] is not None or bool(
-        world.where("export_file", job_id=row["id"], api_key_id=viewer.key_id)
-    )
+    return row["user_id"] is not None or bool(world.where("export_file", job_id=row["id"], api_key_id=viewer.key_id))
 
 
 # Which of the others who works with the operator sees: each of STAFF and PARTNERS, by what they asked for.
-OF_KEY: Mapping[str, tuple[set[str], Rule]] = {
-    "Job": (STAFF | PARTNERS, _concerns_a_person_or_was_asked_for),
+OF_KEY: Mapping[str, tuple[frozenset[str], Rule]] = {
+    "Job": (_WORKING, _concerns_a_person_or_was_asked_for),
     "WebhookEndpoint": (PARTNERS, _set_up_by),
     "WebhookMessage": (PARTNERS, _of("webhook_endpoint", "endpoint_id", _set_up_by)),
 }
 
 # Who alone is told a field.
-ALONE: Mapping[str, set[str]] = {
+ALONE: Mapping[str, frozenset[str] | set[str]] = {
     "ExternalLink.evidence": STAFF,
     "Mandate.authorisationUrl": STAFF | {MEMBER},
     "Membership.arrears": STAFF | {MEMBER, PARTNER_MONEY},
@@ -128,17 +127,18 @@ def seen(world: World, kind: str, row: Row | None, viewer: Viewer) -> bool:
         return True
     if role == MEMBER:
         return kind in OF_MEMBER and OF_MEMBER[kind](world, row, viewer)
-    asks, rule = OF_KEY.get(kind, (set[str](), _own))
+    asks, rule = OF_KEY.get(kind, (frozenset[str](), _own))
     return role in asks and rule(world, row, viewer)
 
 
 def sees_some(kind: str, viewer: Viewer) -> bool:
     """Whether a caller may see any row of a type."""
     role = who(viewer)
-    return role in WHOLE[kind] or (kind in OF_MEMBER if role == MEMBER else role in OF_KEY.get(kind, (set(),))[0])
+    if role == MEMBER:
+        return role in WHOLE[kind] or kind in OF_MEMBER
+    return role in WHOLE[kind] or (kind in OF_KEY and role in OF_KEY[kind][0])
 
 
 def told(field: str, viewer: Viewer) -> bool:
     """Whether a caller is told "Type.field" of the rows it sees."""
     return field not in ALONE or who(viewer) in ALONE[field]
-

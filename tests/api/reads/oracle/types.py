@@ -1,7 +1,7 @@
 """What each field of each type stands for, where its name does not say it.
 
-By its name a leaf is the column of that name, money is the amount of that column in the row's currency, a list of values
-or steps is the JSON column of that name, and a relation goes by the column `<field>_id`.
+By its name a leaf is the column of that name, money is the amount of that column in the row's currency, a list of
+values or steps is the JSON column of that name, and a relation goes by the column `<field>_id`.
 """
 
 import json
@@ -204,7 +204,9 @@ COMPUTED: Mapping[str, Computed] = {
     "BookingLine.share": _owners_money("share", "booking", "booking_id"),
     "WaitingPlace.position": _place_in_line,
     "Package.payment": _back_to_one("payment", "package_id"),
-    "Package.balance": lambda world, row: sum(each["delta"] for each in world.where("credit_entry", package_id=row["id"])),
+    "Package.balance": lambda world, row: sum(
+        each["delta"] for each in world.where("credit_entry", package_id=row["id"])
+    ),
     "Payment.refunded": _refunded,
     "Invoice.period": lambda _world, row: {"start": row["period_start"], "end": row["period_end"]},
     "Invoice.allocation": _back_to_one("allocation", "invoice_id", current=True),

@@ -66,12 +66,12 @@ class World:
 
 
 def snake(name: str) -> str:
-    """"firstName" -> "first_name"."""
+    """ "firstName" -> "first_name"."""
     return re.sub(r"(?<!^)(?=[A-Z])", "_", name).lower()
 
 
 def table_of(kind: str) -> str:
-    """"User" -> "user_account"."""
+    """ "User" -> "user_account"."""
     return _CALLED.get(kind, snake(kind))
 
 
