@@ -97,8 +97,8 @@ class UserBy:
     )
     coursepro_id: strawberry.Maybe[str] = where(
         "By the id CoursePro knows the user by.",
-        "{row}.id = (SELECT user_id FROM external_link WHERE provider = 'COURSEPRO' AND state <> 'UNLINKED'"
-        " AND external_id = {value}::text)",
+        "{row}.id = (SELECT user_id FROM external_link WHERE provider = 'COURSEPRO' AND kind = 'user'"
+        " AND state <> 'UNLINKED' AND external_id = {value}::text)",
     )
 
 

@@ -34,7 +34,8 @@ class Connections:
 
     async def close(self) -> None:
         """Let all go; what still runs on one is cancelled."""
-        await asyncio.gather(*map(self._ended, tuple(self._all)), *self._ending)
+        await asyncio.gather(*self._ending)
+        await asyncio.gather(*(self._ended(each) for each in tuple(self._all) if not each.is_closed()))
 
     async def fetchval(self, sql: str, *values: Any, seconds: float | None = None) -> Any:
         """The only value of a statement's only row. Raises TimeoutError after so many seconds, what it did undone."""

@@ -111,7 +111,8 @@ class Arguments:
             yield from self._conditions(where, ask)
             return
         input_type: Any = get_named_type(self.field.args[name].type)
-        for key in self.decide(after(ask, present)):
+        given = self.decide(after(ask, present))
+        for key in filter(given.__contains__, input_type.fields):  # the order they are spelled in says nothing
             yield from self._conditions(declared(input_type.fields[key]), _within(ask, key))
 
     def _conditions(self, where: Where, ask: Ask) -> Iterator[str]:

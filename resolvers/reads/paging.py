@@ -44,6 +44,8 @@ class Page:
         self._bounded = {name: arguments.given(name) for name in ("after", "before")}
         self._size = self._page_size("last" if self._backward else "first")
         self._scope = self._scope_of(f"{type_.name}|{place}|{self._steps}")
+        # a cursor is read, and refused, even where no row is asked for
+        self._beyond = [self._behind(name) for name, given in self._bounded.items() if given]
         self._row = compiler.alias()
         self._peeks = False
         self._made: dict[str, str] = {}
@@ -79,10 +81,7 @@ class Page:
                 item = self._compiler.columns(self._type, nodes, self._row)
             case _:
                 item = self._edge(connection.fields["edges"].type.of_type.of_type.of_type, nodes)
-        order = f" ORDER BY {self._sorted(self._row)}" if self._backward else ""
-        kept = f' FILTER (WHERE {self._row}."#" <= {self._size})' if self._peeks else ""
-        every = self._of_page(f"string_agg({item}, ','{order}){kept}")
-        return list_of(every)
+        return list_of(self._each("string_agg", f"{item}, ','"))
 
     def _edge(self, type_: Any, nodes: list[FieldNode]) -> str:
         values = {}
@@ -98,7 +97,6 @@ class Page:
 
     def _page_info(self, type_: Any, nodes: list[FieldNode]) -> str:
         beyond = {name: str(given).lower() for name, given in self._bounded.items()}
-        ends = ("1", f"least({self._of_page('count(*)')}, {self._size})")
 
         def value(name: str) -> str:
             match name:
@@ -109,17 +107,24 @@ class Page:
                 case "hasNextPage" | "hasPreviousPage":
                     return f"'{beyond['before' if name == 'hasNextPage' else 'after']}'"
                 case "startCursor" | "endCursor":
-                    return self._end(ends[(name == "endCursor") != self._backward])
+                    return self._end(first=name == "startCursor")
                 case _:
                     return word(type_.name)
 
         chosen = self._compiler.collect(type_, nodes)
         return object_of({key: value(same[0].name.value) for key, same in chosen.items()})
 
-    def _end(self, place: str) -> str:
-        """The cursor of the row at a place of those read, null where there is none."""
-        columns = [f"({self._of_page(f'array_agg({self._row}.{step.column})')})[{place}]" for step in self._steps]
+    def _end(self, *, first: bool) -> str:
+        """The cursor of the first or the last row of the page, null where it has none."""
+        every = [self._each("array_agg", f"{self._row}.{step.column}") for step in self._steps]
+        columns = [f"({each})[{'1' if first else f'cardinality({each})'}]" for each in every]
         return f"CASE WHEN {columns[-1]} IS NULL THEN 'null' ELSE {self._cursor(columns)} END"
+
+    def _each(self, aggregate: str, what: str) -> str:
+        """An aggregate of the rows of the page, in their order: all have it, since one of them may have rows sorted."""
+        order = f" ORDER BY {self._sorted(self._row)}" if self._backward else ""
+        kept = f' FILTER (WHERE {self._row}."#" <= {self._size})' if self._peeks else ""
+        return self._of_page(f"{aggregate}({what}{order}){kept}")
 
     def _of_page(self, aggregate: str) -> str:
         """Something said of all rows of the page -> its name, each said once."""
@@ -130,9 +135,8 @@ class Page:
     def _rows(self) -> str:
         """The rows of the page as a FROM item, numbered in the order they are read in where one more is."""
         inner, cut = self._compiler.alias(), self._compiler.alias()
-        kept = [*self._conditions, *(self._beyond(name) for name, given in self._bounded.items() if given)]
         order = self._sorted("{row}", backward=self._backward)
-        found = self._found(inner, kept, order)
+        found = self._found(inner, [*self._conditions, *self._beyond], order)
         # the planner shall know that a page is small, whatever its size
         limited = f"({found}) {cut} LIMIT {self._size}{' + 1' if self._peeks else ''}"
         number = ', row_number() OVER () AS "#"' if self._peeks else ""
@@ -178,14 +182,14 @@ class Page:
         return str(ask.value) if isinstance(ask, Fixed) else f"{self._compiler.bind(ask)}::int"
 
     def _scope_of(self, what: str) -> Ask:
-        asks = [
-            self._arguments.ask(argument.name.value)
+        asks = {
+            argument.name.value: self._arguments.ask(argument.name.value)
             for argument in self._arguments.node.arguments or ()
             if argument.name.value not in ("first", "last", "after", "before", "orderBy")
-        ]
-        if all(isinstance(ask, Fixed) for ask in asks):
-            return Fixed(_scope(what, [ask({}) for ask in asks]))
-        return lambda variables: _scope(what, [ask(variables) for ask in asks])
+        }
+        if all(isinstance(ask, Fixed) for ask in asks.values()):
+            return Fixed(_scope(what, {name: ask({}) for name, ask in asks.items()}))
+        return lambda variables: _scope(what, {name: ask(variables) for name, ask in asks.items()})
 
     def _cursor(self, columns: Sequence[str]) -> str:
         if self._paddings is None:
@@ -200,7 +204,7 @@ class Page:
         ask, scope, secret = self._arguments.ask(name), self._scope, self._compiler.secret
         return lambda variables: cursors.read(ask(variables), secret, scope(variables))[at]
 
-    def _beyond(self, name: str) -> str:
+    def _behind(self, name: str) -> str:
         """Rows behind (`after`) or before a cursor."""
         values = [
             f"{self._compiler.bind(self._reading(name, at))}::text::{step.kind}" for at, step in enumerate(self._steps)
@@ -228,5 +232,11 @@ def _checked(name: str, size: int, most: int) -> int:
     return size
 
 
-def _scope(what: str, narrowed: list[Any]) -> str:
-    return f"{what}|{orjson.dumps(narrowed, default=str).decode()}"
+def _scope(what: str, narrowed: Mapping[str, Any]) -> str:
+    return f"{what}|{orjson.dumps(_meant(narrowed), default=str, option=orjson.OPT_SORT_KEYS).decode()}"
+
+
+def _meant(narrowed: Mapping[str, Any]) -> dict[str, Any]:
+    """What narrows a list, however it is spelled: null and an empty object ask nothing."""
+    said = {name: _meant(value) if isinstance(value, Mapping) else value for name, value in narrowed.items()}
+    return {name: value for name, value in said.items() if value is not None and value != {}}

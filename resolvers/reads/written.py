@@ -15,7 +15,11 @@ _KINDS = {
     "Boolean": _PLAIN,
     "Int": _PLAIN,
     "DateTime": """'"' || replace(({0} AT TIME ZONE 'UTC')::text, ' ', 'T') || 'Z"'""",
-    **dict.fromkeys(("BigInt", "Date", "Decimal", "ID"), _QUOTED),
+    "Date": _QUOTED.replace(
+        "({0})::text",
+        "CASE {0} WHEN 'infinity' THEN '9999-12-31' WHEN '-infinity' THEN '0001-01-01' ELSE ({0})::text END",
+    ),  # the driver writes the last and the first day there are so
+    **dict.fromkeys(("BigInt", "Decimal", "ID"), _QUOTED),
 }
 
 

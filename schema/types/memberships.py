@@ -81,7 +81,7 @@ class CardSubscription(Node):
     product: str = column("The product's id there.")
     status: SubscriptionStatus = column("Where it stands there.")
     user = one("User", "Who pays, once that is sure.")
-    beneficiary = one("User", "Who attends, where that is another.")
+    beneficiary = one("User", "Who attends, where that is another.", on="beneficiary_id")
     managed: bool = column(
         "Whether a membership type stands for its product; one without is kept, and not billed off.",
         "EXISTS (SELECT 1 FROM membership_type mt WHERE mt.product = {row}.product)",

@@ -164,7 +164,7 @@ def sent(counted: Asker) -> list[str]:
     return Counting.sent
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def viewers() -> dict[str, Viewer]:
     """One caller of each kind; the member is Ann."""
     return VIEWERS

@@ -8,7 +8,7 @@ import pytest
 
 from models.rules.lifecycle import Status
 from models.tables.membership import Membership
-from resolvers.reads.ids import encode
+from resolvers.reads.ids import encode, split
 
 ANN = UUID(int=1)
 ORDERS = {
@@ -106,6 +106,7 @@ async def test_a_cursor_fits_its_own_list_order_and_filter_alone(many: Any) -> N
         (query, f" {cursor}\n"),
         (query, cursor.upper()),
         (query.replace("EXPIRED", "ACTIVE"), cursor),
+        ("query($cursor: String) { memberships(after: $cursor) { totalCount } }", cursor),
         (page("[{field: STARTS_ON, direction: ASC}]", "first: 1, after: $cursor"), cursor),
         ("query($cursor: String) { users(after: $cursor) { nodes { id } } }", cursor),
     ):
@@ -135,3 +136,70 @@ async def test_a_nested_list_pages_by_its_own_cursors(many: Any) -> None:
     second = (await many.data(query, c=first[1]["cursor"]))["user"]["memberships"]
     assert second["pageInfo"] == {"hasPreviousPage": True}
     assert not {edge["node"]["id"] for edge in first} & {edge["node"]["id"] for edge in second["edges"]}
+
+
+@pytest.mark.parametrize("size", ["first: 4", "last: 4"])
+@pytest.mark.parametrize("more", ["", "hasNextPage", "hasPreviousPage"])
+async def test_the_ends_of_a_page_are_those_of_its_edges_whatever_else_is_asked(
+    size: str, more: str, many: Any
+) -> None:
+    query = (
+        f"{{ memberships({size}) {{ pageInfo {{ startCursor endCursor {more} }} edges {{ cursor }} nodes {{ id }} }} }}"
+    )
+    found = (await many.data(query))["memberships"]
+    cursors = [edge["cursor"] for edge in found["edges"]]
+    assert (found["pageInfo"]["startCursor"], found["pageInfo"]["endCursor"]) == (cursors[0], cursors[-1])
+    alone = await many.data(f"{{ memberships({size}) {{ pageInfo {{ endCursor startCursor }} }} }}")
+    assert alone["memberships"]["pageInfo"] == {"startCursor": cursors[0], "endCursor": cursors[-1]}
+
+
+async def test_an_empty_page_has_no_ends_and_goes_on_nowhere(many: Any) -> None:
+    asked = (
+        "{ edges { cursor } nodes { id } totalCount pageInfo { hasNextPage hasPreviousPage startCursor endCursor } }"
+    )
+    ends = {"startCursor": None, "endCursor": None}
+    for size in ("first: 2", "last: 2"):
+        found = (await many.data(f"{{ memberships({size}, filter: {{status: []}}) {asked} }}"))["memberships"]
+        assert found == {
+            "edges": [], "nodes": [], "totalCount": 0,
+            "pageInfo": {"hasNextPage": False, "hasPreviousPage": False, **ends},
+        }  # fmt: skip
+    whole = await many.data("{ memberships(first: 100) { pageInfo { endCursor } totalCount } }")
+    cursor, total = whole["memberships"]["pageInfo"]["endCursor"], whole["memberships"]["totalCount"]
+    query = f"query($c: String) {{ memberships(first: 2, after: $c) {asked} }}"
+    found = (await many.data(query, c=cursor))["memberships"]
+    assert found == {
+        "edges": [], "nodes": [], "totalCount": total,
+        "pageInfo": {"hasNextPage": False, "hasPreviousPage": True, **ends},
+    }  # fmt: skip
+
+
+async def test_the_place_of_a_row_that_is_gone_is_still_a_place(many: Any) -> None:
+    order = "[{field: STARTS_ON, direction: DESC}]"
+    whole = (await many.data(page(order, "first: 100, after: $cursor")))["memberships"]["edges"]
+    gone = whole[7]
+    await Membership.filter(id=split(gone["node"]["id"])[1]).delete()
+    for size, bound, rest in (("first", "after", whole[8:10]), ("last", "before", whole[5:7])):
+        found = await many.data(page(order, f"{size}: 2, {bound}: $cursor"), cursor=gone["cursor"])
+        assert found["memberships"]["edges"] == rest
+        assert found["memberships"]["totalCount"] == len(whole) - 1
+
+
+async def test_the_same_filter_spelled_otherwise_is_the_same_list(many: Any) -> None:
+    one, other = "createdAt: {gte: null, lt: $t}", 'startsOn: {gte: "2020-01-01"}'
+    pages = []
+    for filter_ in (f"{one}, {other}", f"{other}, userId: null, {one}, ids: null"):
+        query = (
+            f"query($t: DateTime, $c: String) {{ memberships(first: 3, after: $c, filter: {{{filter_}}})"
+            " { edges { cursor node { startsOn } } } }"
+        )
+        pages.append((await many.data(query, t="2027-01-01T01:00:00+01:00"))["memberships"]["edges"])
+        behind = await many.answer(query, t="2027-01-01T00:00:00Z", c=pages[0][0]["cursor"])
+        assert behind is not None
+        assert pages[0][1]["cursor"] in behind
+    assert pages[0] == pages[1]
+    assert [edge["node"]["startsOn"] for edge in pages[0]] == sorted(edge["node"]["startsOn"] for edge in pages[0])
+    bare = "query($c: String%s) { memberships(first: 1, after: $c%s) { edges { cursor } } }"
+    cursor = (await many.data(bare % ("", "")))["memberships"]["edges"][0]["cursor"]
+    for told, given in (("", ", filter: null"), ("", ", filter: {}"), (", $f: MembershipFilter", ", filter: $f")):
+        assert await many.answer(bare % (told, given), c=cursor) is not None

@@ -6,8 +6,11 @@ from uuid import UUID
 import pytest
 
 from models.rules import pricing
-from models.tables.membership import MembershipType, PaymentOption
+from models.rules.fees import NEVER
+from models.rules.states import Provider
+from models.tables.membership import Membership, MembershipType, PaymentOption, Subscription
 from models.tables.pricing import PricingOption
+from models.tables.user import ExternalLink
 from resolvers.reads.ids import encode
 
 
@@ -152,6 +155,30 @@ async def test_amounts_have_the_digits_of_their_currency(ask: Any) -> None:
         {"amount": "1.205", "currency": "KWD"},
         {"amount": "12.05", "currency": "GBP"},
     ]
+
+
+async def test_a_card_subscription_tells_who_pays_and_who_attends_apart(ask: Any) -> None:
+    query = "{ cardSubscriptions { nodes { user { firstName } beneficiary { firstName } } } }"
+    told = {"user": {"firstName": "Ben"}, "beneficiary": None}
+    assert await ask.data(query) == {"cardSubscriptions": {"nodes": [told]}}
+    await Subscription.filter(id=UUID(int=75)).update(beneficiary_id=UUID(int=1))
+    told["beneficiary"] = {"firstName": "Ann"}
+    assert await ask.data(query) == {"cardSubscriptions": {"nodes": [told]}}
+
+
+async def test_the_last_day_there_is_is_told_as_a_day(ask: Any) -> None:
+    await Membership.filter(id=UUID(int=63)).update(fees_from=NEVER, ends_on=NEVER)
+    query = "query($id: ID!) { membership(id: $id) { feesFrom endsOn startsOn } }"
+    assert await ask.data(query, id=gid("Membership", 63)) == {
+        "membership": {"feesFrom": "9999-12-31", "endsOn": "9999-12-31", "startsOn": "2026-01-03"}
+    }
+
+
+async def test_one_known_to_the_course_system_is_found_whatever_else_has_that_number_there(ask: Any) -> None:
+    await ExternalLink.create(
+        id=UUID(int=19), user_id=UUID(int=1), provider=Provider.COURSEPRO, kind="parent", external_id="cp_2"
+    )
+    assert await ask.data('{ user(by: {courseproId: "cp_2"}) { firstName } }') == {"user": {"firstName": "Ben"}}
 
 
 async def test_one_statement_for_a_whole_operation_and_for_each_root_that_is_walked(
