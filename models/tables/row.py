@@ -5,7 +5,9 @@ from enum import StrEnum
 from typing import Any
 from uuid import UUID
 
+import uuid_utils
 import uuid_utils.compat
+from asyncpg.pgproto import pgproto
 from tortoise import fields
 from tortoise.migrations.constraints import CheckConstraint, UniqueConstraint
 from tortoise.models import Model
@@ -14,6 +16,12 @@ from tortoise.models import Model
 def new_id() -> UUID:
     """A fresh UUIDv7: made here, so that a row's id is known before it is written."""
     return uuid_utils.compat.uuid7()
+
+
+def written_id() -> UUID:
+    """A fresh UUIDv7 of the driver's own kind, as those it reads: a third of the price, for rows by the thousand."""
+    made: UUID = pgproto.UUID(uuid_utils.uuid7().bytes)
+    return made
 
 
 class Row(Model):
