@@ -51,7 +51,7 @@ WITH span AS (
     ORDER BY sh.attendance_id, i.billed_off_at IS NULL
 )
 SELECT a.user_id, a.id, c.id, c.class_type_id, c.starts_at, a.mark, a.invoiced_elsewhere, a.paid_by_id,
-    carried.invoice_id, carried.billed
+    carried.invoice_id, coalesce(carried.billed, false)
 FROM span JOIN attendance a ON a.user_id = span.who JOIN class_session c ON c.id = a.class_session_id
 LEFT JOIN carried ON carried.attendance_id = a.id
 WHERE c.starts_at >= span.first AND c.starts_at < span.until AND c.class_type_id IS NOT NULL AND c.deleted_at IS NULL
@@ -171,11 +171,10 @@ def _known(row: Mapping[str, Any], covered: tuple[Coverage, ...]) -> Known:
 
 async def seats(claimants: Iterable[Claimant]) -> dict[UUID, list[Seat]]:
     """What the people of these invoices attend, from the first of their periods to the last, by person."""
+    rows = await sql.records(_SEATS, [each.claim.invoice_id for each in claimants])
     found: defaultdict[UUID, list[Seat]] = defaultdict(list)
-    for who, id_, session, kind, at, mark, by_hand, chosen, carried_by, billed in await sql.records(
-        _SEATS, [each.claim.invoice_id for each in claimants]
-    ):
-        attendance = Attendance(id_, session, kind, at, _MARKS[mark], by_hand)
+    for who, attendance_id, session_id, kind, at, mark, by_hand, chosen, carried_by, billed in rows:
+        attendance = Attendance(attendance_id, session_id, kind, at, _MARKS[mark], by_hand)
         found[who].append(Seat(attendance, chosen, carried_by, billed))
     return found
 

@@ -167,12 +167,12 @@ _MARKS = {Mark.CANCELLED: LeftOutReason.MARKED_CANCELLED, Mark.DNA: LeftOutReaso
 
 
 def _left_out(attendance: Attendance, coverages: tuple[Coverage, ...], period: Period) -> LeftOutReason | None:
-    if attendance.starts_at not in period:
+    if not period.start <= attendance.starts_at < period.end:
         return LeftOutReason.OUTSIDE_PERIOD
     if not covers(coverages, attendance):
         return LeftOutReason.NOT_COVERED
-    if attendance.mark in _MARKS:
-        return _MARKS[attendance.mark]
+    if (marked := _MARKS.get(attendance.mark)) is not None:
+        return marked
     if attendance.invoiced_by_hand:
         return LeftOutReason.INVOICED_BY_HAND
     return LeftOutReason.BILLED_BY_OTHER_INVOICE if attendance.billed_by_other_invoice else None

@@ -142,10 +142,17 @@ def spread(claimants: Sequence[Claimant], seats: Mapping[UUID, Sequence[Seat]]) 
     theirs: defaultdict[UUID, list[Claimant]] = defaultdict(list)
     for each in claimants:
         theirs[each.who].append(each)
-    held = {
-        who: [(seat.attendance, taken_by(seat, mine)) for seat in seats.get(who, ())] for who, mine in theirs.items()
-    }
+    held = {who: _held(mine, seats.get(who, ())) for who, mine in theirs.items()}
     return {each.claim.invoice_id: _ruling(each, held[each.who]) for each in claimants}
+
+
+def _held(claimants: Sequence[Claimant], seats: Iterable[Seat]) -> list[tuple[Attendance, Taken | None]]:
+    """(the invoices of a person, that person's seats) -> each with who takes it; None where nobody could dispute it."""
+    alone = len(claimants) == 1 and claimants[0].payable
+    return [
+        (seat.attendance, None if alone and not seat.billed else taken_by(seat, claimants))  # most people have one
+        for seat in seats
+    ]
 
 
 def _ruling(mine: Claimant, held: Sequence[tuple[Attendance, Taken | None]]) -> Ruling:
