@@ -21,6 +21,11 @@ def _id(kind: int, number: str) -> str:
     return f"('01900000-00{kind:02x}-7000-8000-' || lpad(to_hex({number}), 12, '0'))::uuid"
 
 
+def invoices(number: int) -> list[UUID]:
+    """The ids of the invoices of `subscriptions`."""
+    return [uuid_of(INVOICE, each) for each in range(1, number + 1)]
+
+
 CATALOGUE = f"""
 INSERT INTO centre (id, created_at, updated_at, name, zone, currency, practice_location, minutes_before, minutes_after)
   SELECT {_id(CENTRE, "n")}, {_NOW}, 'Centre ' || n, 'Europe/London', 'GBP', 'L' || n, 30, 30
@@ -33,6 +38,15 @@ INSERT INTO membership_type (id, created_at, updated_at, name, integration, kind
 INSERT INTO coverage (id, created_at, updated_at, membership_type_id, class_type_id, covered_from)
   SELECT gen_random_uuid(), {_NOW}, {_id(KIND, "n")}, {_id(CLASS, "n")}, '2020-01-01'
   FROM generate_series(1, {CENTRES}) n;
+"""
+
+
+# what the books know of invoices whose money came and was not spread yet
+RECEIVED = f"""
+INSERT INTO ledger_entry
+  (id, created_at, updated_at, key, movement, debit, credit, amount, currency, at, user_id, invoice_id)
+  SELECT gen_random_uuid(), {_NOW}, 'invoice:' || id || ':0:RECEIVED', 'RECEIVED', 'CASH', 'HELD', amount_paid,
+    currency, now(), user_id, id FROM invoice ORDER BY id
 """
 
 
@@ -110,4 +124,5 @@ INSERT INTO invoice_item (id, created_at, updated_at, invoice_id, external_id, p
   proration)
   SELECT {_id(ITEM, "n")}, {_NOW}, {_id(INVOICE, "n")}, 'il_' || n, 0, 'Subscription', 10000 + n % 97,
     'prod_' || {kind}, false FROM generate_series(1, {number}) n;
+{RECEIVED}
 """

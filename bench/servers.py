@@ -253,15 +253,18 @@ def cpu_of(pid: int, *, family: bool = False) -> float:
     """The seconds of processor a process has used; with its `family`, children dead and alive too."""
     if not family:
         return sum(int(task.read_text().split()[0]) for task in Path(f"/proc/{pid}/task").glob("*/schedstat")) / 1e9
-    used = sum(map(int, _stat(pid)[11:15]))
-    for folder in Path("/proc").glob("[0-9]*"):
-        try:
-            child = _stat(int(folder.name))
-        except (FileNotFoundError, ProcessLookupError):
-            continue
-        if int(child[1]) == pid:
-            used += sum(map(int, child[11:15]))
-    return used / _TICKS
+    while True:
+        parent = _stat(pid)
+        used = sum(map(int, parent[11:15]))
+        for folder in Path("/proc").glob("[0-9]*"):
+            try:
+                child = _stat(int(folder.name))
+            except (FileNotFoundError, ProcessLookupError):
+                continue
+            if int(child[1]) == pid:
+                used += sum(map(int, child[11:15]))
+        if _stat(pid)[13:15] == parent[13:15]:  # else one that was counted, or was to be, has ended meanwhile
+            return used / _TICKS
 
 
 def _stat(pid: int) -> list[str]:

@@ -137,13 +137,13 @@ async def _check_could_pay(seat: Attendance, invoice_id: UUID) -> None:
     invoice = await Invoice.one(id=invoice_id)
     if invoice is None:
         raise Refusal(Code.NOT_FOUND, field=("invoiceId",))
-    claimant = (await claimants.walks([invoice]))[invoice_id].claimant()
-    places = await claimants.places([claimant] if claimant else [])
-    place = next((each for each in places if each.seat.attendance.id == seat.id), None)
-    if claimant is None or place is None or not claimant.claims(place.seat.attendance):
+    claimant = (await claimants.walks([invoice_id]))[invoice_id].claimant()
+    seats = (await claimants.seats([claimant] if claimant else [])).get(seat.user_id, [])
+    place = next((each for each in seats if each.attendance.id == seat.id), None)
+    if claimant is None or place is None or not claimant.claims(place.attendance):
         said = "That invoice is another person's, of another time, or does not cover such classes."
         raise Refusal(Code.INVALID_INPUT, said, field=("invoiceId",))
-    if invoice.billed_off_at or place.seat.billed_by:
+    if invoice.billed_off_at or place.billed_by:
         raise Refusal(Code.INVOICE_ALREADY_BILLED, field=("invoiceId",))
 
 

@@ -4,20 +4,22 @@ It reads and locks, and decides nothing: `models.rules.spreading` does.
 """
 
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import UUID
 
-from models.rules.invoicing import Attendance, Claim, Coverage, Mark, Period
+from models.rules.invoicing import Attendance, Claim, Coverage, Mark, Period, net_paid
 from models.rules.spreading import Claimant, Seat, Walk
 from models.rules.states import InvoiceStatus
 from models.tables import sql
 from models.tables.course import ClassSession
-from models.tables.invoice import Invoice
 from models.tables.membership import Coverage as CoverageRow
 
+# looked up for each class and each invoice: half of what making them costs
+_MARKS = {mark.value: mark for mark in Mark}
+_STATUSES = {status.value: status for status in InvoiceStatus}
 _NEVER_PAID = (InvoiceStatus.VOID, InvoiceStatus.UNCOLLECTIBLE)  # such a one must not keep a class from another
 
 # The unbilled invoices of everybody whose classes these pay for, and themselves: $1 their ids.
@@ -26,30 +28,34 @@ SELECT i.id FROM (SELECT DISTINCT attendee_id FROM invoice WHERE id = ANY($1::uu
 JOIN invoice i ON i.attendee_id = whose.attendee_id WHERE i.billed_off_at IS NULL
 UNION SELECT unnest($1::uuid[])
 """
+_LOCKED = f"SELECT id FROM invoice WHERE id IN ({_BESIDE}) ORDER BY id FOR UPDATE"  # noqa: S608  words of this file
 _WALKS = """
-SELECT i.id, i.subscription_id, i.membership_id, i.attendee_id AS who,
-    m.membership_type_id, coalesce(s.created_at, i.created_at) AS subscribed_at,
+SELECT i.id, i.subscription_id, i.membership_id, i.attendee_id AS who, i.user_id, i.status, i.currency, i.hold,
+    i.period_start, i.period_end, i.amount_paid, i.amount_refunded, i.credited, i.credit_used,
+    i.billed_off_at IS NOT NULL AS billed, m.membership_type_id, coalesce(s.created_at, i.created_at) AS subscribed_at,
     i.user_id IS NULL AND EXISTS (SELECT 1 FROM membership_type t WHERE t.product = s.product) AS unowned,
     (SELECT l.external_id FROM external_link l WHERE l.user_id = i.attendee_id AND l.provider = 'NOOKAL'
         AND l.kind = 'patient' AND l.state = 'LINKED') AS patient
 FROM invoice i LEFT JOIN subscription s ON s.id = i.subscription_id LEFT JOIN membership m ON m.id = i.membership_id
-WHERE i.id = ANY($1::uuid[])
+WHERE i.id = ANY($1::uuid[]) ORDER BY i.id
 """
-# What people attend within a span each ($1 who, $2 from, $3 until), and which current allocation carries it.
+# What the people of some invoices ($1) attend from the first of their periods to the last, and who carries it now.
 _SEATS = """
-WITH carried AS (
+WITH span AS (
+    SELECT attendee_id AS who, min(period_start) AS first, max(period_end) AS until
+    FROM invoice WHERE id = ANY($1::uuid[]) GROUP BY attendee_id
+), carried AS (
     SELECT DISTINCT ON (sh.attendance_id) sh.attendance_id, i.id AS invoice_id, i.billed_off_at IS NOT NULL AS billed
-    FROM invoice i JOIN allocation al ON al.invoice_id = i.id AND al.current
-    JOIN allocation_share sh ON sh.allocation_id = al.id WHERE i.attendee_id = ANY($1::uuid[])
+    FROM span JOIN invoice i ON i.attendee_id = span.who JOIN allocation al ON al.invoice_id = i.id AND al.current
+    JOIN allocation_share sh ON sh.allocation_id = al.id
     ORDER BY sh.attendance_id, i.billed_off_at IS NULL
 )
-SELECT a.id, a.user_id, a.mark, a.invoiced_elsewhere, a.paid_by_id, c.id AS session_id, c.class_type_id, c.starts_at,
-    carried.invoice_id AS carried_by, carried.billed
-FROM unnest($1::uuid[], $2::timestamptz[], $3::timestamptz[]) AS span(who, first, until)
-JOIN attendance a ON a.user_id = span.who JOIN class_session c ON c.id = a.class_session_id
+SELECT a.user_id, a.id, c.id, c.class_type_id, c.starts_at, a.mark, a.invoiced_elsewhere, a.paid_by_id,
+    carried.invoice_id, coalesce(carried.billed, false)
+FROM span JOIN attendance a ON a.user_id = span.who JOIN class_session c ON c.id = a.class_session_id
 LEFT JOIN carried ON carried.attendance_id = a.id
 WHERE c.starts_at >= span.first AND c.starts_at < span.until AND c.class_type_id IS NOT NULL AND c.deleted_at IS NULL
-ORDER BY c.starts_at, a.id
+ORDER BY a.user_id, c.starts_at, a.id
 """
 # The invoices that may pay for a person's ($1) classes at an instant ($2), billed off ($3) or not.
 _AROUND = """
@@ -66,28 +72,37 @@ WHERE al.current AND al.invoice_id = ANY($1::uuid[]) GROUP BY al.id
 """
 
 
-@dataclass(frozen=True, slots=True)
-class Known:
-    """An invoice, its walk to its classes, and what its membership type covers."""
+class Known(NamedTuple):
+    """An invoice, its walk to its classes, and what its membership type covers.
 
-    invoice: Invoice
+    `money` is what was paid, refunded, left as credit and paid by earlier credit, in minor units.
+    """
+
+    id: UUID
     walk: Walk
     covered: tuple[Coverage, ...]
     subscribed_at: datetime
+    user_id: UUID | None
+    period: Period
+    status: InvoiceStatus
+    currency: str
+    money: tuple[int, int, int, int]
+    hold: str | None
+    billed: bool
 
     @property
-    def period(self) -> Period:
-        """What it pays for."""
-        return Period(self.invoice.period_start, self.invoice.period_end)
+    def shared(self) -> int:
+        """What of it is shared over classes, in minor units (R109)."""
+        return net_paid(*self.money)
 
     def claimant(self) -> Claimant | None:
         """What the rule spreads; None for an invoice of nobody known."""
         if self.walk.who is None:
             return None
-        kinds = {each.class_type_id for each in self.covered if each.until is None or each.until > self.period.start}
-        claim = Claim(self.invoice.id, self.invoice.period_end, len(kinds), self.subscribed_at)
-        payable = self.invoice.status not in _NEVER_PAID
-        return Claimant(claim, self.walk.who, self.period, self.covered, payable)
+        start, end = self.period.start, self.period.end
+        kinds = {each.class_type_id for each in self.covered if each.until is None or each.until > start}
+        claim = Claim(self.id, end, len(kinds), self.subscribed_at)
+        return Claimant(claim, self.walk.who, self.period, self.covered, self.status not in _NEVER_PAID)
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,14 +115,6 @@ class Version:
     shares: tuple[tuple[UUID, int], ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Place:
-    """A seat, and the invoice whose current allocation carries it, billed off or not."""
-
-    seat: Seat
-    carried_by: UUID | None
-
-
 async def around(changed: Mapping[UUID, Collection[datetime]], *, billed: bool) -> set[UUID]:
     """(people -> instants) -> the invoices that may pay for what these attend then, billed off or not."""
     pairs = [(user_id, moment) for user_id, moments in changed.items() for moment in moments]
@@ -117,71 +124,59 @@ async def around(changed: Mapping[UUID, Collection[datetime]], *, billed: bool) 
     return {row["id"] for row in rows}
 
 
-async def locked_beside(invoice_ids: Collection[UUID]) -> list[Invoice]:
+async def locked_beside(invoice_ids: Collection[UUID]) -> list[UUID]:
     """Invoices and all unbilled ones of the same people, locked in the order of their ids."""
-    known, invoices = set[UUID](), list[Invoice]()
+    asked, known = list(invoice_ids), set[UUID]()
     while True:
+        locked = [invoice_id for (invoice_id,) in await sql.records(_LOCKED, asked)]
         # looked for again behind the locks: whoever held one may have written a further invoice meanwhile
-        found = {row["id"] for row in await sql.rows(_BESIDE, list(invoice_ids))}
-        if found <= known:
-            return invoices
-        known |= found
-        invoices = await Invoice.filter(id__in=sorted(known)).select_for_update().order_by("id")
+        if known.issuperset(locked) or {found for (found,) in await sql.records(_BESIDE, asked)}.issubset(locked):
+            return locked
+        known.update(locked)
 
 
-async def walks(invoices: Sequence[Invoice]) -> dict[UUID, Known]:
-    """Invoices -> each with its walk, by id."""
-    rows = {row["id"]: row for row in await sql.rows(_WALKS, [invoice.id for invoice in invoices])}
-    kinds = {row["membership_type_id"] for row in rows.values() if row["membership_type_id"]}
-    covered: defaultdict[UUID, list[Coverage]] = defaultdict(list)
+async def walks(invoice_ids: Collection[UUID]) -> dict[UUID, Known]:
+    """Invoices -> each with its walk, by id and in the order of their ids."""
+    rows = await sql.rows(_WALKS, list(invoice_ids))
+    kinds = {row["membership_type_id"] for row in rows if row["membership_type_id"]}
+    covered: defaultdict[UUID | None, tuple[Coverage, ...]] = defaultdict(tuple)
     for each in await CoverageRow.filter(membership_type_id__in=sorted(kinds)).order_by("id"):
-        coverage = Coverage(each.class_type_id, each.covered_from, each.covered_until)
-        covered[each.membership_type_id].append(coverage)
-    return {
-        invoice.id: Known(
-            invoice,
-            Walk(
-                subscription_id=row["subscription_id"],
-                membership_id=row["membership_id"],
-                who=row["who"],
-                patient=row["patient"],
-                paid=invoice.status is InvoiceStatus.PAID,
-                owned=not row["unowned"],
-            ),
-            tuple(covered[row["membership_type_id"]]),
-            row["subscribed_at"],
-        )
-        for invoice in invoices
-        for row in [rows[invoice.id]]
-    }
+        covered[each.membership_type_id] += (Coverage(each.class_type_id, each.covered_from, each.covered_until),)
+    return {row["id"]: _known(row, covered[row["membership_type_id"]]) for row in rows}
 
 
-async def places(claimants: Iterable[Claimant]) -> list[Place]:
-    """What the people of these invoices attend, from the first of their periods to the last."""
-    spans: dict[UUID, Period] = {}
-    for each in claimants:
-        known = spans.get(each.who, each.period)
-        spans[each.who] = Period(min(known.start, each.period.start), max(known.end, each.period.end))
-    if not spans:
-        return []
-    rows = await sql.rows(
-        _SEATS, list(spans), [span.start for span in spans.values()], [span.end for span in spans.values()]
-    )
-    return [_place(row) for row in rows]
-
-
-def _place(row: Mapping[str, Any]) -> Place:
-    attendance = Attendance(
+def _known(row: Mapping[str, Any], covered: tuple[Coverage, ...]) -> Known:
+    status = _STATUSES[row["status"]]
+    return Known(
         id=row["id"],
-        session_id=row["session_id"],
-        class_type_id=row["class_type_id"],
-        starts_at=row["starts_at"],
-        mark=Mark(row["mark"]),
-        invoiced_by_hand=row["invoiced_elsewhere"],
+        walk=Walk(
+            subscription_id=row["subscription_id"],
+            membership_id=row["membership_id"],
+            who=row["who"],
+            patient=row["patient"],
+            paid=status is InvoiceStatus.PAID,
+            owned=not row["unowned"],
+        ),
+        covered=covered,
+        subscribed_at=row["subscribed_at"],
+        user_id=row["user_id"],
+        period=Period(row["period_start"], row["period_end"]),
+        status=status,
+        currency=row["currency"],
+        money=(row["amount_paid"], row["amount_refunded"], row["credited"], row["credit_used"]),
+        hold=row["hold"],
+        billed=row["billed"],
     )
-    carried_by = row["carried_by"]
-    seat = Seat(row["user_id"], attendance, row["paid_by_id"], carried_by if row["billed"] else None)
-    return Place(seat, carried_by)
+
+
+async def seats(claimants: Iterable[Claimant]) -> dict[UUID, list[Seat]]:
+    """What the people of these invoices attend, from the first of their periods to the last, by person."""
+    rows = await sql.records(_SEATS, [each.claim.invoice_id for each in claimants])
+    found: defaultdict[UUID, list[Seat]] = defaultdict(list)
+    for who, attendance_id, session_id, kind, at, mark, by_hand, chosen, carried_by, billed in rows:
+        attendance = Attendance(attendance_id, session_id, kind, at, _MARKS[mark], by_hand)
+        found[who].append(Seat(attendance, chosen, carried_by, billed))
+    return found
 
 
 async def starts(attendance_ids: Collection[UUID]) -> list[datetime]:

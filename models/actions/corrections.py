@@ -8,7 +8,7 @@ from uuid import UUID
 
 from models.actions import allocations, claimants, ledger, shipments
 from models.actions.allocations import Spread, shared_of
-from models.actions.claimants import Known, Place
+from models.actions.claimants import Known
 from models.actions.transaction import repeated
 from models.actions.unit import Unit, plain, unit
 from models.rules import corrections as rules
@@ -17,7 +17,7 @@ from models.rules.events import CorrectionApplied, CorrectionClosed, CorrectionO
 from models.rules.facts import InvoiceSeen
 from models.rules.invoicing import Matching, Period, allocate
 from models.rules.refusals import Code, Refusal
-from models.rules.spreading import Ruling, Seat, spread
+from models.rules.spreading import Claimant, Ruling, Seat, spread
 from models.rules.states import InvoiceStatus, Provider, ShipmentState
 from models.tables.course import Attendance
 from models.tables.invoice import Correction, Invoice, InvoiceItem, Shipment
@@ -87,39 +87,36 @@ async def classes_changed(work: Unit, changed: Mapping[UUID, Collection[datetime
     found: dict[UUID, dict[CorrectionCause, Change]] = {}
     for each in await _as_of_now(invoices):
         was, now = dict(each.current.shares if each.current else ()), _shares(each)
-        differs = was.keys() != now.keys() and each.known.invoice.status is InvoiceStatus.PAID
+        differs = was.keys() != now.keys() and each.known.status is InvoiceStatus.PAID
         change = Change({"shares": was}, {"shares": now}, Proposal.VOID_AND_REISSUE)
-        found[each.known.invoice.id] = {CorrectionCause.ATTENDANCE_CHANGED: change} if differs else {}
+        found[each.known.id] = {CorrectionCause.ATTENDANCE_CHANGED: change} if differs else {}
     await _keep(work, invoices, found, _OF_CLASSES)
 
 
 async def _as_of_now(invoices: Sequence[Invoice]) -> list[Spread]:
     """What billed-off invoices would pay for by today's marks; what another invoice carries stays with that one."""
-    known = await claimants.walks(invoices)
-    claiming = {each.invoice.id: found for each in known.values() if (found := each.claimant())}
-    places = await claimants.places(claiming.values())
+    known = await claimants.walks([invoice.id for invoice in invoices])
+    claiming = {each.id: found for each in known.values() if (found := each.claimant())}
+    seats = await claimants.seats(claiming.values())
     current = await claimants.current(known)
     return [
-        Spread(known[invoice_id], _alone(known[invoice_id], claimant.who, places), current.get(invoice_id))
+        Spread(
+            known[invoice_id], _alone(known[invoice_id], claimant, seats.get(claimant.who, [])), current.get(invoice_id)
+        )
         for invoice_id, claimant in claiming.items()
     ]
 
 
-def _alone(known: Known, who: UUID, places: Iterable[Place]) -> Ruling:
-    mine, claimant = known.invoice.id, known.claimant()
-    if claimant is None or known.invoice.status is not InvoiceStatus.PAID:
+def _alone(known: Known, claimant: Claimant, seats: Iterable[Seat]) -> Ruling:
+    if known.status is not InvoiceStatus.PAID:
         return Ruling(Matching((), ()), {})
-    seats = [
-        Seat(who, each.seat.attendance, None, each.carried_by if each.carried_by != mine else None)
-        for each in places
-        if each.seat.who == who
-    ]
-    return spread([claimant], seats)[mine]
+    # whatever another one carries counts as billed off
+    theirs = [each._replace(chosen=None, billed=each.carried_by != known.id) for each in seats]
+    return spread([claimant], {claimant.who: theirs})[known.id]
 
 
 def _shares(each: Spread) -> dict[UUID, int]:
-    invoice = each.known.invoice
-    allocation = allocate(shared_of(invoice), each.ruling.matching.kept)
+    allocation = allocate(each.known.shared, each.ruling.matching.kept)
     return {share.attendance_id: share.amount for share in allocation.shares if share.attendance_id}
 
 

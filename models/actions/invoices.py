@@ -76,7 +76,7 @@ async def invoice_seen(fact: InvoiceSeen, *, acting: str, at: datetime) -> None:
                 after["credit_used"] = fact.credit_used
             work.audit("open_invoice", invoice, after=after)
             work.emit(InvoiceOpened(invoice_id=invoice.id, user_id=invoice.user_id))
-        await allocations.reallocate(work, [invoice])
+        await allocations.reallocate(work, [invoice.id])
 
 
 async def _subscription(work: Unit, fact: InvoiceSeen, products: Sequence[str]) -> Subscription | None:
@@ -112,7 +112,7 @@ async def invoice_gone(fact: InvoiceGone, *, acting: str, at: datetime) -> None:
         before, invoice.status = invoice.status, InvoiceStatus.VOID
         await invoice.save(update_fields=["status"])
         work.audit("invoice_gone", invoice, before={"status": before}, after={"status": invoice.status})
-        await allocations.reallocate(work, [invoice])
+        await allocations.reallocate(work, [invoice.id])
 
 
 async def _mirror_items(invoice: Invoice, fact: InvoiceSeen) -> None:
@@ -139,7 +139,7 @@ async def allocate_invoice(invoice_id: UUID, *, acting: str, at: datetime) -> In
         invoice = await _locked(invoice_id)
         if invoice.billed_off_at:
             raise Refusal(Code.INVOICE_ALREADY_BILLED, field=("invoiceId",))
-        await allocations.reallocate(work, [invoice])
+        await allocations.reallocate(work, [invoice.id])
     return invoice
 
 
@@ -148,7 +148,7 @@ async def respread(user_id: UUID, *, acting: str, at: datetime) -> None:
     """Spread the unbilled invoices of a user's classes anew: what is known of the user changed."""
     async with unit(acting=acting, at=at) as work:
         unbilled = Invoice.filter(attendee_id=user_id, billed_off_at__isnull=True).select_for_update().order_by("id")
-        await allocations.reallocate(work, await unbilled)
+        await allocations.reallocate(work, [invoice.id for invoice in await unbilled])
 
 
 async def _locked(invoice_id: UUID) -> Invoice:
@@ -180,7 +180,7 @@ async def bill_off(invoice_id: UUID, *, acting: str, at: datetime) -> Invoice:
     async with unit(acting=acting, at=at) as work:
         invoice = await _locked(invoice_id)
         if invoice.billed_off_at is None:
-            await allocations.reallocate(work, [invoice])
+            await allocations.reallocate(work, [invoice.id])
             await invoice.refresh_from_db(fields=["hold"])
         invoicing.check_bill_off(
             billed=invoice.billed_off_at is not None,
@@ -203,7 +203,7 @@ async def bill_off_together(invoice_ids: Sequence[UUID], *, acting: str, at: dat
     """Bill off in one transaction all of these that `bill_off` would not refuse -> the others, each for it to tell."""
     async with unit(acting=acting, at=at) as work:
         rows = Invoice.filter(id__in=invoice_ids, billed_off_at__isnull=True)
-        await allocations.reallocate(work, await rows.select_for_update().order_by("id"))
+        await allocations.reallocate(work, [row.id for row in await rows.select_for_update().order_by("id")])
         grace, unsound = (await policy()).grace, await money_proof.unsound(invoice_ids)
         # read anew: what holds each was just found out
         free = {

@@ -6,7 +6,10 @@ do not know yet is written down as it stands: nothing is moved that never began.
 
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
+from typing import Any
 from uuid import UUID
+
+import orjson
 
 from models.actions import positions
 from models.actions.unit import Unit, unit
@@ -26,8 +29,8 @@ from models.rules.ledger import (
 from models.rules.states import PaymentStatus, RefundStatus
 from models.tables import sql
 from models.tables.invoice import Invoice
-from models.tables.ledger import LedgerEntry
 from models.tables.payment import Payment, Refund
+from models.tables.row import written_id
 
 PAGE = 2000
 _PAYMENT = f"""
@@ -45,26 +48,37 @@ WHERE i.id = ANY($1::uuid[]) ORDER BY i.id
 """  # noqa: S608  words of this file
 
 
-def _entries(work: Unit, moved: Iterable[Moved], key: str, currency: str, **about: UUID | None) -> list[LedgerEntry]:
+# one whose key is written already is there already
+_WRITE = """
+INSERT INTO ledger_entry (id, created_at, updated_at, key, movement, debit, credit, amount, currency, at,
+  user_id, payment_id, refund_id, invoice_id)
+SELECT id, now(), now(), key, movement, debit, credit, amount, currency, $1, user_id, payment_id, refund_id, invoice_id
+FROM jsonb_to_recordset($2::jsonb) AS told
+  (id uuid, key text, movement text, debit text, credit text, amount bigint, currency text,
+   user_id uuid, payment_id uuid, refund_id uuid, invoice_id uuid)
+ON CONFLICT DO NOTHING
+"""
+
+
+def _entries(moved: Iterable[Moved], key: str, currency: str, **about: UUID | None) -> list[dict[str, Any]]:
     return [
-        LedgerEntry(
-            key=f"{key}:{movement.value}",
-            movement=movement,
-            debit=MOVEMENTS[movement].debit,
-            credit=MOVEMENTS[movement].credit,
-            amount=amount,
-            currency=currency,
-            at=work.at,
+        {
+            "id": written_id(),
+            "key": f"{key}:{movement}",
+            "movement": movement,
+            "debit": MOVEMENTS[movement].debit,
+            "credit": MOVEMENTS[movement].credit,
+            "amount": amount,
+            "currency": currency,
             **about,
-        )
+        }
         for movement, amount in moved
     ]
 
 
-async def _write(rows: Sequence[LedgerEntry]) -> None:
-    """Write entries; one whose key is written already is there already."""
-    if rows:
-        await LedgerEntry.bulk_create(rows, ignore_conflicts=True)
+async def _write(work: Unit, entries: Sequence[dict[str, Any]]) -> None:
+    if entries:
+        await sql.run(_WRITE, work.at, orjson.dumps(entries, default=str).decode())
 
 
 async def charged(work: Unit, payment: Payment) -> None:
@@ -101,7 +115,7 @@ async def _move(work: Unit, payment: Payment, moves: Sequence[Moved], *, refund:
 
 async def _post(work: Unit, payment: Payment, moves: Iterable[Moved], number: int, **refund: UUID | None) -> None:
     about = {"user_id": payment.user_id, "payment_id": payment.id, **refund}
-    await _write(_entries(work, moves, f"payment:{payment.id}:{number}", payment.currency, **about))
+    await _write(work, _entries(moves, f"payment:{payment.id}:{number}", payment.currency, **about))
 
 
 async def fees_taken(fact: FeesTaken, *, acting: str, at: datetime) -> None:
@@ -119,8 +133,8 @@ async def fees_taken(fact: FeesTaken, *, acting: str, at: datetime) -> None:
             moved = Moved(Movement.FEE_TAKEN if amount > 0 else Movement.FEE_GIVEN_BACK, abs(amount))
             key = f"fee:{payment.id}:{fact.reference}"
             about = {"user_id": payment.user_id, "payment_id": payment.id}
-            rows += _entries(work, [moved] if amount else [], key, payment.currency, **about)
-        await _write(rows)
+            rows += _entries([moved] if amount else [], key, payment.currency, **about)
+        await _write(work, rows)
 
 
 # -- subscription invoices ---------------------------------------------------------------------------------------------
@@ -145,8 +159,8 @@ async def _spread(work: Unit, told: Mapping[UUID, Mirrored | None]) -> None:
         # what went back after it was billed off is freed, though the version that was billed off stays
         moves = with_purpose(mirrored(has, now), row["allocated"] or 0, min(row["spread"], now.net))
         about = {"user_id": row["user_id"], "invoice_id": row["id"]}
-        rows += _entries(work, moves, f"invoice:{row['id']}:{row['number'] or 0}", row["currency"], **about)
-    await _write(rows)
+        rows += _entries(moves, f"invoice:{row['id']}:{row['number'] or 0}", row["currency"], **about)
+    await _write(work, rows)
 
 
 # -- what was there before the books -----------------------------------------------------------------------------------

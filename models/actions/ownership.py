@@ -81,7 +81,7 @@ async def give_invoices(work: Unit, row: Subscription) -> None:
             invoice.user_id, invoice.attendee_id, invoice.membership_id = wanted
             await invoice.save(update_fields=["user_id", "attendee_id", "membership_id"])
     beside = await Invoice.filter(attendee_id__in=left - {None}, billed_off_at__isnull=True)
-    await allocations.reallocate(work, [*unbilled, *beside])
+    await allocations.reallocate(work, [invoice.id for invoice in (*unbilled, *beside)])
 
 
 # -- the question whose it is -----------------------------------------------------------------------------------------

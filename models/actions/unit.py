@@ -16,7 +16,7 @@ from models.ports import Bell
 from models.rules.events import REACTIONS, TOPIC, Event
 from models.rules.explain import Step
 from models.tables import sql
-from models.tables.row import Row, new_id
+from models.tables.row import Row, new_id, written_id
 
 PUBLISH = "live.publish"
 
@@ -44,7 +44,7 @@ WITH audited AS (
 )
 SELECT EXISTS (SELECT FROM held) AS held, EXISTS (SELECT FROM marked) AS marked
 """
-_PLAIN = frozenset({str, int, bool, float})
+_PLAIN = frozenset({str, int, bool, float, orjson.Fragment})  # a fragment is JSON already
 
 
 class Fenced(Exception):
@@ -139,7 +139,7 @@ class Unit:
         name, subject_id = subject if isinstance(subject, tuple) else (type(subject).__name__, subject.id)
         self._audit.append(
             {
-                "id": new_id(),
+                "id": written_id(),
                 "verb": verb,
                 "subject_type": name,
                 "subject_id": subject_id,

@@ -4,10 +4,9 @@ from dataclasses import dataclass
 from uuid import UUID
 
 from models.actions import claimants
-from models.actions.claimants import Place
 from models.rules.explain import Step, step
 from models.rules.invoicing import LeftOutReason
-from models.rules.spreading import OverlapRule, spread, taken_by, walked
+from models.rules.spreading import OverlapRule, Seat, spread, taken_by, walked
 from models.tables.course import Attendance
 from models.tables.invoice import Invoice
 
@@ -42,29 +41,31 @@ async def why_not(attendance_id: UUID, invoice_id: UUID | None = None) -> Answer
     ids = await claimants.around(changed, billed=False) | await claimants.around(changed, billed=True)
     carriers = Invoice.filter(allocations__current=True, allocations__shares__attendance_id=seat.id)
     ids |= {each.id for each in await carriers} | ({invoice_id} if invoice_id else set())
-    known = await claimants.walks(await Invoice.filter(id__in=sorted(ids)).order_by("period_end", "id"))
-    claiming = [found for each in known.values() if (found := each.claimant()) and found.who == seat.user_id]
-    place = next((each for each in await claimants.places(claiming) if each.seat.attendance.id == seat.id), None)
+    known = await claimants.walks(ids)
+    mine = [found for each in known.values() if (found := each.claimant()) and found.who == seat.user_id]
+    claiming = sorted(mine, key=lambda each: (each.period.end, each.claim.invoice_id))
+    seats = (await claimants.seats(claiming)).get(seat.user_id, [])
+    place = next((each for each in seats if each.attendance.id == seat.id), None)
     if place is None:
         why = step("R99", "no invoice of this person pays for the time of this class", starts_at=f"{session.starts_at}")
         return Answer(None, None, (), (why,))
-    open_ = [each for each in claiming if known[each.claim.invoice_id].invoice.billed_off_at is None]
-    taken = taken_by(place.seat, open_)
+    open_ = [each for each in claiming if not known[each.claim.invoice_id].billed]
+    taken = taken_by(place, open_)
     pays = place.carried_by
-    rulings = spread(open_, [place.seat])
+    rulings = spread(open_, {seat.user_id: [place]})
     candidates = []
     for each in claiming:
-        mine = each.claim.invoice_id
-        ruling = rulings.get(mine) or spread([each], [place.seat])[mine]
+        invoice = known[each.claim.invoice_id]
+        ruling = rulings.get(invoice.id) or spread([each], {seat.user_id: [place]})[invoice.id]
         reason = next((left.reason for left in ruling.matching.left_out), None)
-        if known[mine].invoice.billed_off_at is not None:
-            reason = _of_billed(mine, place, reason)
-        candidates.append(Candidate(mine, reason, walked(known[mine].walk, known[mine].covered, ruling)))
+        if invoice.billed:
+            reason = _of_billed(invoice.id, place, reason)
+        candidates.append(Candidate(invoice.id, reason, walked(invoice.walk, invoice.covered, ruling)))
     by = taken.by if taken is not None and taken.invoice_id == pays else None
     return Answer(pays, by, tuple(candidates), _said(pays, by))
 
 
-def _of_billed(mine: UUID, place: Place, reason: LeftOutReason | None) -> LeftOutReason | None:
+def _of_billed(mine: UUID, place: Seat, reason: LeftOutReason | None) -> LeftOutReason | None:
     """One that is billed off pays for what it carries, whatever was marked since, and for nothing more by itself."""
     if place.carried_by == mine:
         return None

@@ -4,6 +4,7 @@ from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
+from operator import attrgetter
 from typing import NamedTuple
 from uuid import UUID
 
@@ -76,12 +77,10 @@ class Coverage:
     def covers(self, class_type_id: UUID, at: datetime) -> bool:
         """Whether a class of this type that starts at this instant is covered."""
         begun = self.since is None or self.since <= at
-        over = self.until is not None and self.until <= at
-        return class_type_id == self.class_type_id and begun and not over
+        return begun and class_type_id == self.class_type_id and (self.until is None or at < self.until)
 
 
-@dataclass(frozen=True, slots=True)
-class Attendance:
+class Attendance(NamedTuple):
     """One client's place in one class; `invoiced_by_hand` means by any invoice that is not ours (R105)."""
 
     id: UUID
@@ -107,8 +106,7 @@ class Matching(NamedTuple):
     left_out: tuple[LeftOut, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Share:
+class Share(NamedTuple):
     """What one attendance takes of the amount, in minor units; no attendance on an ad-hoc line (R107)."""
 
     attendance_id: UUID | None
@@ -134,6 +132,17 @@ class Claim:
     subscribed_at: datetime
 
 
+def covers(covered: Iterable[Coverage], attendance: Attendance) -> bool:
+    """Whether one of these covers the class of an attendance at its start. Source: R97."""
+    for each in covered:  # noqa: SIM110  asked for each class of each invoice: a generator would cost as much again
+        if each.covers(attendance.class_type_id, attendance.starts_at):
+            return True
+    return False
+
+
+_IN_ORDER = attrgetter("starts_at", "id")
+
+
 def matching_classes(
     attendances: Iterable[Attendance], covered: frozenset[UUID] | Collection[Coverage], period: Period
 ) -> Matching:
@@ -145,7 +154,7 @@ def matching_classes(
     kept: list[Attendance] = []
     left_out: list[LeftOut] = []
     coverages = tuple(each if isinstance(each, Coverage) else Coverage(each) for each in covered)
-    for attendance in sorted(attendances, key=lambda each: (each.starts_at, each.id)):
+    for attendance in sorted(attendances, key=_IN_ORDER):
         reason = _left_out(attendance, coverages, period)
         if reason is None:
             kept.append(attendance)
@@ -158,12 +167,12 @@ _MARKS = {Mark.CANCELLED: LeftOutReason.MARKED_CANCELLED, Mark.DNA: LeftOutReaso
 
 
 def _left_out(attendance: Attendance, coverages: tuple[Coverage, ...], period: Period) -> LeftOutReason | None:
-    if attendance.starts_at not in period:
+    if not period.start <= attendance.starts_at < period.end:
         return LeftOutReason.OUTSIDE_PERIOD
-    if not any(each.covers(attendance.class_type_id, attendance.starts_at) for each in coverages):
+    if not covers(coverages, attendance):
         return LeftOutReason.NOT_COVERED
-    if attendance.mark in _MARKS:
-        return _MARKS[attendance.mark]
+    if (marked := _MARKS.get(attendance.mark)) is not None:
+        return marked
     if attendance.invoiced_by_hand:
         return LeftOutReason.INVOICED_BY_HAND
     return LeftOutReason.BILLED_BY_OTHER_INVOICE if attendance.billed_by_other_invoice else None
@@ -177,12 +186,12 @@ def allocate(amount: int, kept: Iterable[Attendance]) -> Allocation:
     """
     if amount < 0:
         raise ValueError(f"cannot allocate {amount}")
-    ordered = sorted(kept, key=lambda each: (each.starts_at, each.id))
+    ordered = sorted(kept, key=_IN_ORDER)
     if not ordered:
         why = step("R107", "no class is left: one line records that the client was charged", amount=amount)
         return Allocation(Kind.AD_HOC, (Share(None, amount),), (why,))
     amounts = split(amount, len(ordered))
-    shares = tuple(Share(each.id, share) for each, share in zip(ordered, amounts, strict=True))
+    shares = tuple([Share(each.id, share) for each, share in zip(ordered, amounts, strict=True)])
     why = step("R109", "the amount charged is divided by the classes", amount=amount, classes=len(ordered))
     exact = step("R110", "the last classes carry the remainder", least=amounts[0], most=amounts[-1])
     return Allocation(Kind.CLASSES, shares, (why, exact))

@@ -2,7 +2,7 @@
 
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from enum import StrEnum
 from typing import NamedTuple
 from uuid import UUID
@@ -16,6 +16,7 @@ from models.rules.invoicing import (
     LeftOutReason,
     Matching,
     Period,
+    covers,
     hold_reason,
     matching_classes,
 )
@@ -72,18 +73,21 @@ class Claimant:
 
     def claims(self, attendance: Attendance) -> bool:
         """Whether it could pay for a class of that kind at that time, whoever else could."""
-        covers = any(each.covers(attendance.class_type_id, attendance.starts_at) for each in self.covered)
-        return self.payable and attendance.starts_at in self.period and covers
+        return self.payable and attendance.starts_at in self.period and covers(self.covered, attendance)
 
 
-@dataclass(frozen=True, slots=True)
-class Seat:
-    """A person's attendance, the invoice a person chose for it, and the one billed off that carries it."""
+class Seat(NamedTuple):
+    """A person's attendance, the invoice a person chose for it, and the one whose current allocation carries it."""
 
-    who: UUID
     attendance: Attendance
     chosen: UUID | None = None
-    billed_by: UUID | None = None
+    carried_by: UUID | None = None
+    billed: bool = False
+
+    @property
+    def billed_by(self) -> UUID | None:
+        """The invoice that carries it, where that one is billed off."""
+        return self.carried_by if self.billed else None
 
 
 class Taken(NamedTuple):
@@ -94,10 +98,10 @@ class Taken(NamedTuple):
 
 
 class Ruling(NamedTuple):
-    """What an invoice pays for and leaves out, and which invoice takes each of its person's attendances."""
+    """What an invoice pays for and leaves out, and who takes each attendance that is not simply its own."""
 
     matching: Matching
-    taken: Mapping[UUID, Taken]
+    disputed: Mapping[UUID, Taken]
 
 
 # The parts of the rule in their order, each with what it compares.
@@ -115,13 +119,12 @@ def taken_by(seat: Seat, claimants: Iterable[Claimant]) -> Taken | None:
     What is billed off stays; then a person's choice, as long as that invoice could pay; then the earliest period end,
     the narrower type, the older subscription. Source: R91
     """
-    if seat.billed_by is not None:
-        return Taken(seat.billed_by, OverlapRule.BILLED_OFF)
+    if (billed_by := seat.billed_by) is not None:
+        return Taken(billed_by, OverlapRule.BILLED_OFF)
     claims = [each.claim for each in claimants if each.claims(seat.attendance)]
     if not claims:
         return None
-    if seat.chosen in {claim.invoice_id for claim in claims}:
-        assert seat.chosen is not None
+    if seat.chosen is not None and seat.chosen in [claim.invoice_id for claim in claims]:
         return Taken(seat.chosen, OverlapRule.CHOSEN)
     if len(claims) == 1:
         return Taken(claims[0].invoice_id, OverlapRule.ONLY_CLAIM)
@@ -134,27 +137,32 @@ def taken_by(seat: Seat, claimants: Iterable[Claimant]) -> Taken | None:
     raise AssertionError("two invoices with one id")
 
 
-def spread(claimants: Sequence[Claimant], seats: Iterable[Seat]) -> dict[UUID, Ruling]:
+def spread(claimants: Sequence[Claimant], seats: Mapping[UUID, Sequence[Seat]]) -> dict[UUID, Ruling]:
     """(invoices of any people, those people's seats) -> what each invoice pays for and what it leaves out, and why."""
     theirs: defaultdict[UUID, list[Claimant]] = defaultdict(list)
     for each in claimants:
         theirs[each.who].append(each)
-    held: defaultdict[UUID, list[tuple[Attendance, Taken | None]]] = defaultdict(list)
-    for seat in seats:
-        held[seat.who].append((seat.attendance, taken_by(seat, theirs[seat.who])))
+    held = {who: _held(mine, seats.get(who, ())) for who, mine in theirs.items()}
     return {each.claim.invoice_id: _ruling(each, held[each.who]) for each in claimants}
 
 
+def _held(claimants: Sequence[Claimant], seats: Iterable[Seat]) -> list[tuple[Attendance, Taken | None]]:
+    """(the invoices of a person, that person's seats) -> each with who takes it; None where nobody could dispute it."""
+    alone = len(claimants) == 1 and claimants[0].payable
+    return [
+        (seat.attendance, None if alone and not seat.billed else taken_by(seat, claimants))  # most people have one
+        for seat in seats
+    ]
+
+
 def _ruling(mine: Claimant, held: Sequence[tuple[Attendance, Taken | None]]) -> Ruling:
-    matching = matching_classes(
-        [
-            replace(attendance, billed_by_other_invoice=taken is not None and taken.invoice_id != mine.claim.invoice_id)
-            for attendance, taken in held
-        ],
-        mine.covered,
-        mine.period,
-    )
-    return Ruling(matching, {attendance.id: taken for attendance, taken in held if taken is not None})
+    attendances, disputed = [], {}
+    for attendance, taken in held:
+        by_other = taken is not None and taken.invoice_id != mine.claim.invoice_id
+        attendances.append(attendance._replace(billed_by_other_invoice=True) if by_other else attendance)
+        if taken is not None and (by_other or taken.by is not OverlapRule.ONLY_CLAIM):
+            disputed[attendance.id] = taken
+    return Ruling(matching_classes(attendances, mine.covered, mine.period), disputed)
 
 
 def linked_together(touched: Collection[UUID], claimants: Iterable[Claimant]) -> list[Claimant]:
@@ -200,20 +208,21 @@ def walked(walk: Walk, covered: Collection[Coverage], ruling: Ruling | None = No
         step("R102", "the kinds of class that one covers", kinds=len({each.class_type_id for each in covered})),
         step("R103", "whose classes it pays for", user=str(walk.who or "none"), patient=walk.patient or "none"),
     ]
-    if walk.hold is not None:
-        steps.append(step("R109", "it waits for what is missing", hold=walk.hold.value))
+    if (hold := walk.hold) is not None:
+        steps.append(step("R109", "it waits for what is missing", hold=hold.value))
     if ruling is None:
         return tuple(steps)
-    matching, taken = ruling
+    matching, disputed = ruling
     left = [each for each in matching.left_out if each.reason in _LEFT_OUT]
-    for reason, count in sorted(Counter(each.reason for each in left).items()):
+    for reason, count in sorted(Counter(each.reason for each in left).items()) if left else ():
         rule, text = _LEFT_OUT[reason]
         which = [each.attendance_id for each in left if each.reason is reason]
         by_other = reason is LeftOutReason.BILLED_BY_OTHER_INVOICE
-        told = {str(each): _who_takes(taken[each]) if by_other else reason.value for each in which}
+        told = {str(each): _who_takes(disputed[each]) if by_other else reason.value for each in which}
         steps.append(step(rule, text, count=count, **told))
-    disputed = {each.id: taken[each.id].by for each in matching.kept if each.id in taken}
-    told = {str(each): by.value for each, by in disputed.items() if by is not OverlapRule.ONLY_CLAIM}
+    told = (
+        {str(each.id): disputed[each.id].by.value for each in matching.kept if each.id in disputed} if disputed else {}
+    )
     if told:
         steps.append(step("R91", "classes that another invoice could pay for too fall to this one", **told))
     steps.append(step("R106", "classes that remain, within the period", classes=len(matching.kept)))

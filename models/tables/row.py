@@ -11,7 +11,9 @@ from functools import lru_cache
 from typing import Any, Self
 from uuid import UUID
 
+import uuid_utils
 import uuid_utils.compat
+from asyncpg.pgproto import pgproto
 from tortoise import fields
 from tortoise.exceptions import DoesNotExist
 from tortoise.migrations.constraints import CheckConstraint, UniqueConstraint
@@ -25,6 +27,12 @@ KEPT_STATEMENTS = 2_000
 def new_id() -> UUID:
     """A fresh UUIDv7: made here, so that a row's id is known before it is written."""
     return uuid_utils.compat.uuid7()
+
+
+def written_id() -> UUID:
+    """A fresh UUIDv7 of the driver's own kind, as those it reads: a third of the price, for rows by the thousand."""
+    made: UUID = pgproto.UUID(uuid_utils.uuid7().bytes)
+    return made
 
 
 class Row(Model):

@@ -12,6 +12,12 @@ async def rows(statement: str, *values: Any) -> list[dict[str, Any]]:
     return found
 
 
+async def records(statement: str, *values: Any) -> list[tuple[Any, ...]]:
+    """Run a statement that has many rows -> the values of each in the order of its columns."""
+    _, found = await get_connections().get("default").execute_query(statement, list(values))
+    return found  # type: ignore[return-value]  # asyncpg's records are such tuples
+
+
 async def run(statement: str, *values: Any) -> None:
     """Run a statement for what it does."""
     await get_connections().get("default").execute_query(statement, list(values))

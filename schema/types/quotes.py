@@ -78,7 +78,7 @@ def told_money(amount: rules.Money) -> Money:
 
 def told_step(step: explain.Step) -> Step:
     """A step of the rules -> as GraphQL tells it."""
-    figures = [NamedValue(name=name, value=str(value)) for name, value in step.figures]
+    figures = [NamedValue(name=name, value=str(value)) for name, value in step.figures.items()]
     return Step(rule=step.rule, text=step.text, figures=figures)
 
 

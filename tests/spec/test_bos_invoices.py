@@ -269,7 +269,7 @@ CLIENT = UUID(int=50)
 
 
 def seat(chosen: UUID | None = None, billed_by: UUID | None = None) -> Seat:
-    return Seat(CLIENT, attendance(1), chosen, billed_by)
+    return Seat(attendance(1), chosen, billed_by, billed_by is not None)
 
 
 def claimant(claim: Claim) -> Claimant:

@@ -1,4 +1,4 @@
-"""The connections of reads: no more than allowed, given on in turn, and none again after a request was cut off."""
+"""The connections of a process: no more than allowed, given on in turn, and none again after a request was cut off."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -7,7 +7,7 @@ from typing import Any
 import asyncpg
 import pytest
 
-from resolvers.reads.connections import Connections
+from models.tables.connections import Connections
 
 WHO = "SELECT pg_backend_pid()"
 SLOW = "SELECT pg_backend_pid() FROM pg_sleep(20)"
