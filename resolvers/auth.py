@@ -3,10 +3,10 @@
 import asyncio
 import time
 from collections import OrderedDict
-from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
+from typing import Protocol
 from uuid import UUID
 
 import structlog
@@ -24,9 +24,15 @@ LONGEST_KEY = 200
 LONGEST_TOKEN = 4_096  # with the word before it
 SHORTEST_WAIT_SECONDS = 0.02
 SECONDS_TO_TELL = 1.0
-Ended = Callable[[Exception | None], None]
 KEYS = "key"  # the topic of what is told to doors; no caller can watch it
 log = structlog.get_logger("dueflow.auth")
+
+
+class Ended(Protocol):
+    """What is called when a bearer is let in no more; not `sure` where that cannot be found out."""
+
+    def __call__(self, *, sure: bool) -> None:
+        """Let it go."""
 
 
 class Door:
@@ -75,7 +81,7 @@ class Door:
         return viewer
 
     def hold(self, bearer: str, end: Ended) -> None:
-        """Have `end` called once this bearer is let in no more; with the fault where that cannot be found out."""
+        """Have `end` called once this bearer is let in no more."""
         self._held.setdefault(bearer, set()).add(end)
         if self._looking is None or self._looking.done():
             self._looking = asyncio.create_task(self._look())
@@ -113,14 +119,15 @@ class Door:
                 async with asyncio.timeout(max(left, SHORTEST_WAIT_SECONDS)):
                     await self._news.wait()
             for bearer in tuple(self._held):
-                viewer, fault = None, None
+                sure = True
                 try:
-                    viewer = await self.viewer(bearer)
-                except Exception as wrong:
-                    fault = wrong
-                if viewer is None:
-                    for end in self._held.pop(bearer, ()):
-                        end(fault)
+                    if await self.viewer(bearer) is not None:
+                        continue
+                except Exception:
+                    log.exception("fault")
+                    sure = False
+                for end in self._held.pop(bearer, ()):
+                    end(sure=sure)
 
     def _ends(self, bearer: str) -> float | None:
         known = self._known.get(bearer)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 from functools import partial
-from typing import TypeVar
+from typing import Protocol, TypeVar
 from uuid import UUID
 
 from graphql import GraphQLError
@@ -17,7 +17,6 @@ from resolvers.context import Context
 from resolvers.reads.ids import known
 
 SNAPSHOT = "SNAPSHOT"
-E = TypeVar("E")
 
 
 class Topic(StrEnum):
@@ -54,13 +53,22 @@ class Happened:
     subject: UUID
 
 
+class Placed(Protocol):
+    """What is told of an event: it says where among all events that is."""
+
+    cursor: str
+
+
+E = TypeVar("E", bound=Placed)
+
+
 class Watch(AsyncIterable[E]):
-    """What one subscription watches. Iterated, it tells the present and what was missed; from then on one listens.
+    """What one subscription watches: the present, then what it missed, then what each event is to it.
 
     Topics, the id of one object of a single topic, a cursor -> what `tell` makes of each event. With an id and no
-    cursor the object as it is now comes first. Who asks is looked up anew for each event. Raises Refusal NOT_FOUND
-    where the viewer may not see it, BadInput for a malformed id, GraphQLError UNAUTHENTICATED once the key has ended,
-    and what the bus raises.
+    cursor the object as it is now comes first. Who asks is looked up anew for each event. `cursor` is how far it came.
+    Raises Refusal NOT_FOUND where the viewer may not see it, BadInput for a malformed id, GraphQLError UNAUTHENTICATED
+    once the key has ended, and what the bus raises.
     """
 
     def __init__(
@@ -78,18 +86,22 @@ class Watch(AsyncIterable[E]):
         self._given = given
         self._tell = tell
 
-    async def __aiter__(self) -> AsyncGenerator[E, None]:
-        """What comes before one listens; `cursor` is how far it came."""
-        context = self._context
+    async def present(self) -> E | None:
+        """The object as it is now, for who follows one and has not seen it."""
         if self._given is not None:
-            self.only = await _the_one(context, self.topics, self._given)
-        if not self.cursor:
-            # the place in the stream is taken before the object is read, so nothing falls between the two
-            self.cursor = await context.bus.cursor()
-            if self.only is not None:
-                (topic,) = self.topics
-                yield self._tell(Happened(topic, SNAPSHOT, self.cursor, context.clock.now(), self.only))
-        async with aclosing(context.bus.missed(self.cursor)) as missed:  # type: ignore[type-var]  # a bus's generator
+            self.only = await _the_one(self._context, self.topics, self._given)
+        if self.cursor:
+            return None
+        # the place in the stream is taken before the object is read, so nothing falls between the two
+        self.cursor = await self._context.bus.cursor()
+        if self.only is None:
+            return None
+        (topic,) = self.topics
+        return self._tell(Happened(topic, SNAPSHOT, self.cursor, self._context.clock.now(), self.only))
+
+    async def __aiter__(self) -> AsyncGenerator[E, None]:
+        """What was missed; from then on one listens."""
+        async with aclosing(self._context.bus.missed(self.cursor)) as missed:  # type: ignore[type-var]  # a generator
             async for event in missed:
                 self.cursor = event.cursor
                 if (told := await self.told(event)) is not None:

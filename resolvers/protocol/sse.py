@@ -33,14 +33,13 @@ class Events:
         """Send what comes before the first event."""
         await self._send({"type": "http.response.start", "status": 200, "headers": self._headers})
 
-    async def tell(self, answer: Answer | None) -> None:
-        """Send one answer; after None, and after one that was refused, there is no other."""
+    async def tell(self, answer: Answer) -> None:
+        """Send one answer; after one that was refused there is no other."""
         self._silent = False
-        if answer is not None:
-            if answer.cursor is not None:
-                self._cursor = f"id: {answer.cursor}\n".encode()
-            await self._frame(b"event: next\n" + self._cursor + b"data: " + answer.body + b"\n\n")
-        if answer is None or answer.refused:
+        if answer.cursor is not None:
+            self._cursor = f"id: {answer.cursor}\n".encode()
+        await self._frame(b"event: next\n" + self._cursor + b"data: " + answer.body + b"\n\n")
+        if answer.refused:
             self.over.set()
 
     async def until_over(self) -> None:
@@ -57,8 +56,9 @@ class Events:
         """End the response."""
         await self._send({"type": "http.response.body", "body": _COMPLETE})
 
-    def end(self, _fault: Exception | None) -> None:
-        """Its bearer is let in no more."""
+    def end(self, *, sure: bool) -> None:
+        """Its bearer is let in no more, or that cannot be found out."""
+        del sure
         self.over.set()
 
     async def gone(self, receive: Receive) -> None:

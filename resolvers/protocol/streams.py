@@ -7,9 +7,10 @@ stream has a task only while it catches up or is told something, a line while it
 import asyncio
 import time
 from collections import Counter
-from collections.abc import AsyncIterable, Awaitable, Callable, Hashable
+from collections.abc import Awaitable, Callable, Hashable
 from contextlib import aclosing
 from dataclasses import dataclass, field
+from functools import partial
 from inspect import isawaitable
 from typing import Any, NamedTuple
 from uuid import UUID
@@ -33,12 +34,13 @@ from graphql import (
 
 from models.ports import WAITING_EVENTS, Heard, LiveEvent, SlowConsumer, place
 from resolvers.context import Context
-from resolvers.live import Watch
+from resolvers.live import Placed, Watch
 from resolvers.protocol.answers import Answer, answered, refused
 from resolvers.protocol.asked import Asked
 from resolvers.protocol.documents import Prepared
 
-Tell = Callable[[Answer | None], Awaitable[None]]
+Made = Answer | ExecutionResult
+Tell = Callable[[Answer], Awaitable[None]]
 
 
 class Streams:
@@ -50,10 +52,7 @@ class Streams:
         self.callers: Counter[UUID] = Counter()
 
     def begin(self, prepared: Prepared, asked: Asked, context: Context, tell: Tell) -> "Stream":
-        """Begin a subscription: `tell` is given one answer after another, none before the last is through.
-
-        The last is one that was refused, or None where the events have come to their end. `tell` never raises.
-        """
+        """Begin a subscription: `tell`, which never raises, is given answers one by one; a refused one is the last."""
         stream = Stream(self, Line(self, prepared, asked, context), context, tell)
         stream.task = asyncio.create_task(stream.begin())
         return stream
@@ -64,8 +63,8 @@ class Told(NamedTuple):
 
     event: LiveEvent
     place: tuple[int, int]
-    result: Answer | ExecutionResult
     began: float
+    made: Made
     read_at: float
 
 
@@ -94,20 +93,19 @@ class Stream:
         self.streams.callers[caller] += 1
         self.counted = caller
         try:
-            source = await self.line.source()
-            if isinstance(source, list):
-                await self._end(source)
+            watch = await self.line.watched()
+            if isinstance(watch, list):
+                await self._end(watch)
                 return
-            async with aclosing(aiter(source)) as events:  # type: ignore[type-var]  # all sources are generators
-                async for event in events:
+            if (present := await watch.present()) is not None:
+                made = await self.line.made(present)
+                self.read_at = time.monotonic()
+                await self._told(made)
+            async with aclosing(aiter(watch)) as missed:
+                async for event in missed:
                     await self._answer(event)
-                if isinstance(source, Watch):
-                    self.had = place(source.cursor)
-                    self.line = self.line.opened(source)
-                    self.line.members.add(self)
-                else:
-                    self.leave()
-                    await self.tell(None)
+                self.had = place(watch.cursor)
+                self.line = self.line.joined(self, watch)
         except Exception as fault:  # the source of events failed, or ended its subscriber on purpose
             self.wrong = fault
         await self._work()
@@ -151,7 +149,7 @@ class Stream:
                 match self.waiting.pop(0):
                     case Told() as told:
                         self.had, self.read_at = told.place, told.read_at
-                        await self._told(told.result, told.event.cursor)
+                        await self._told(told.made)
                     case event:
                         self.had = place(event.cursor)
                         if (seen := await self.line.watch.told(event)) is not None:
@@ -163,16 +161,14 @@ class Stream:
         finally:
             self.task = None
 
-    async def _answer(self, event: Any) -> None:
-        result, self.read_at = await self.line.answer(event, self.read_at)
-        await self._told(result, getattr(event, "cursor", None))
+    async def _answer(self, event: Placed) -> None:
+        made, self.read_at = await self.line.answer(event, self.read_at)
+        await self._told(made)
 
-    async def _told(self, result: Answer | ExecutionResult, cursor: str | None) -> None:
-        if isinstance(result, ExecutionResult):
-            result = answered(result, self.line.prepared, self.context, cursor)
-        if result.refused:
-            self.leave()
-        await self.tell(result)
+    async def _told(self, made: Made) -> None:
+        answer = made if isinstance(made, Answer) else answered(made, self.line.prepared, self.context)
+        assert answer.refused is None, "what runs was not refused"
+        await self.tell(answer)
 
     async def _end(self, wrongs: list[GraphQLError]) -> None:
         self.leave()
@@ -196,8 +192,8 @@ class Line:
         self._heard: Heard | None = None
         self._task: asyncio.Task[None] | None = None
 
-    async def source(self) -> AsyncIterable[Any] | list[GraphQLError]:
-        """Where its events come from, or what is wrong with what was asked."""
+    async def watched(self) -> Watch[Any] | list[GraphQLError]:
+        """What is to be watched, or what is wrong with what was asked."""
         executor = Executor.build(
             self._streams.schema,
             self.prepared.document,
@@ -211,15 +207,19 @@ class Line:
         source = create_source_event_stream(executor)
         if isawaitable(source):
             source = await source
-        return (source.errors or []) if isinstance(source, ExecutionResult) else source
+        if isinstance(source, ExecutionResult):
+            return source.errors or []
+        assert isinstance(source, Watch), "subscriptions answer with what they watch"
+        return source
 
-    def opened(self, watch: Watch[Any]) -> "Line":
-        """The line of all who watch the same, which is this one where there is none yet."""
+    def joined(self, stream: Stream, watch: Watch[Any]) -> "Line":
+        """The line of all who watch the same, where `stream` now stands; this one where there was none."""
         key = (self._context.present, watch.topics, watch.only, self._alike)
         line = self._streams.lines.setdefault(key, self)
         if line is self:
             self._key, self.watch = key, watch
             self._heard = self._context.bus.listen(frozenset(watch.topics), self._stir)
+        line.members.add(stream)
         return line
 
     def leave(self, stream: Stream) -> None:
@@ -236,23 +236,19 @@ class Line:
         key = (root.alias or root.name).value if isinstance(root, FieldNode) else "subscription"
         return located_error(fault, None, [key])
 
-    async def answer(self, event: Any, since: float) -> tuple[Answer | ExecutionResult, float]:
-        """The answer to one event and when it was read, made once for all who ask the same with the same rights.
+    async def made(self, event: Placed) -> Made:
+        """The answer to one event; what has errors is told by each for itself."""
+        result = execute_subscription_event(self._executor.build_per_event_executor(event))
+        result = await result if isawaitable(result) else result
+        return result if result.errors else answered(result, self.prepared, self._context, event.cursor)
 
-        A wrong one is told by each for itself. None was begun before `since`, so nobody sees an object go back in time.
+    async def answer(self, event: Placed, since: float) -> tuple[Made, float]:
+        """The same, made once for all who ask the same with the same rights, and when it was read.
+
+        None was begun before `since`, so nobody sees an object go back in time.
         """
-
-        async def make() -> Answer | ExecutionResult:
-            result = execute_subscription_event(self._executor.build_per_event_executor(event))
-            result = await result if isawaitable(result) else result
-            return (
-                result
-                if result.errors
-                else answered(result, self.prepared, self._context, getattr(event, "cursor", None))
-            )
-
         what = (repr(event), self._alike, self._context.viewer)  # events cannot be keys, and say all they hold
-        return await self._context.deployment.shared.of(what, make, since)
+        return await self._context.deployment.shared.of(what, partial(self.made, event), since)
 
     def _stir(self) -> None:
         self._task = self._task or asyncio.create_task(self._work())
@@ -262,18 +258,14 @@ class Line:
             while self._heard is not None and (event := self._heard.next()) is not None:
                 began = time.monotonic()
                 if (seen := await self.watch.told(event)) is not None:
-                    made = Told(event, place(event.cursor), *await self._made(seen, began))
+                    told = Told(event, place(event.cursor), began, *await self.answer(seen, began))
                     for stream in tuple(self.members):
-                        stream.hand(made)
+                        stream.hand(told)
         except Exception as fault:
             for stream in tuple(self.members):
                 stream.fail(fault)
         finally:
             self._task = None
-
-    async def _made(self, event: Any, began: float) -> tuple[Answer | ExecutionResult, float, float]:
-        result, read_at = await self.answer(event, began)
-        return result, began, read_at
 
 
 class _Variables(Visitor):

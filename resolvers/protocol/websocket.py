@@ -33,6 +33,7 @@ from resolvers.viewer import Viewer
 PROTOCOL = "graphql-transport-ws"
 INIT_SECONDS = 10.0
 LONGEST_ID = 128
+LATER = "Try again later"  # 1013: clients come back after it, unlike after 1011
 log = structlog.get_logger("dueflow.graphql")
 _unfinished: set[asyncio.Future[Any]] = set()
 Made = TypeVar("Made")
@@ -62,7 +63,7 @@ class Socket:
     initialised: bool = False
     bearer: str = ""
     viewer: Viewer | None = None
-    fault: Exception | None = None
+    over: Close | None = None
     operations: dict[str, asyncio.Task[None] | Stream] = field(default_factory=dict)
 
     def header(self, name: bytes) -> str | None:
@@ -78,9 +79,24 @@ class Socket:
         except (OSError, RuntimeError) as left:
             raise Gone from left
 
-    def end(self, fault: Exception | None) -> None:
-        """Its bearer is let in no more."""
-        self.fault = fault
+    async def answer(self, operation: str, answer: Answer) -> None:
+        """Send an answer, if anybody is there; one that was refused is the operation's end."""
+        if answer.refused:
+            await self.last(operation, "error", orjson.dumps(answer.refused))
+            return
+        with suppress(Gone):
+            await self.tell("next", operation, answer.body)
+
+    async def last(self, operation: str, kind: str, payload: bytes | None = None) -> None:
+        """Send an operation's last message; its id is free before the client can hear that it is."""
+        self.operations.pop(operation, None)
+        with suppress(Gone):
+            await self.tell(kind, operation, payload)
+
+    def end(self, *, sure: bool) -> None:
+        """Close it: its bearer is let in no more, or, if that is not sure, may come again."""
+        # 4403, because clients ask for a fresh token and come back after it; mutations under way run to their end
+        self.over = Close(4403, "Forbidden") if sure else Close(1013, LATER)
         self.patience.reschedule(asyncio.get_running_loop().time())
 
 
@@ -120,8 +136,7 @@ class GraphQLOverWebSocket:
             return
         except Exception:
             log.exception("fault")
-            # "try again later": clients come back after it, unlike after 1011
-            await send({"type": "websocket.close", "code": 1013, "reason": "Try again later"})
+            await send({"type": "websocket.close", "code": 1013, "reason": LATER})
         finally:
             for running in socket.operations.values():
                 running.cancel()
@@ -139,10 +154,7 @@ class GraphQLOverWebSocket:
         except TimeoutError:
             if not socket.patience.expired():
                 raise
-            if not socket.initialised:
-                raise Close(4408, "Connection initialisation timeout") from None
-            # 4403, because clients ask for a fresh token and come back after it; mutations under way run to their end
-            raise socket.fault or Close(4403, "Forbidden") from None
+            raise socket.over or Close(4408, "Connection initialisation timeout") from None
 
     async def _heard(self, socket: Socket) -> bool:
         """Do what one message says; False once the client has left."""
@@ -193,7 +205,7 @@ class GraphQLOverWebSocket:
         except Rejected as no:
             if not no.spoken:
                 raise Close(4400, str(no)) from None
-            await self._end(socket, operation, no.errors, Context(socket.viewer, self._deployment, uuid4().hex))
+            await socket.last(operation, "error", orjson.dumps(stamp(no.errors, uuid4().hex)))
             return
         full = len(socket.operations) >= self._deployment.limits.operations
         task = asyncio.create_task(self._operate(socket, operation, request, socket.viewer, full=full))
@@ -207,45 +219,23 @@ class GraphQLOverWebSocket:
                 most = self._deployment.limits.operations
                 raise Rejected(429, "THROTTLED", f"A socket carries {most} operations at once.")
             prepared, running = await _unhindered(self._admitted(request, context))
-            await self._answer(socket, operation, prepared, running, request, context)
+            if running is None:
+                tell = partial(socket.answer, operation)
+                socket.operations[operation] = self._engine.streams.begin(prepared, request, context, tell)
+                return
+            mutation = prepared.chosen(request.operation_name).operation is OperationType.MUTATION
+            answer = await (asyncio.shield(running) if mutation else running)
+            if answer.refused:
+                await socket.answer(operation, answer)
+                return
+            await socket.answer(operation, Answer(with_cost(answer.body, context, wanted=request.cost)))
+            await socket.last(operation, "complete")
         except Rejected as no:
-            await self._end(socket, operation, no.errors, context)
+            await socket.last(operation, "error", orjson.dumps(stamp(no.errors, context.request_id)))
         except Exception:
             log.exception("fault", request_id=context.request_id)
-            await self._end(socket, operation, [{"message": MASKED, "extensions": {"code": INTERNAL}}], context)
-
-    async def _answer(
-        self,
-        socket: Socket,
-        operation: str,
-        prepared: Prepared,
-        running: "asyncio.Future[Answer] | None",
-        request: Asked,
-        context: Context,
-    ) -> None:
-        tell = partial(self._tell, socket, operation, context)
-        if running is None:
-            socket.operations[operation] = self._engine.streams.begin(prepared, request, context, tell)
-            return
-        mutation = prepared.chosen(request.operation_name).operation is OperationType.MUTATION
-        answer = await (asyncio.shield(running) if mutation else running)
-        if answer.refused:
-            await tell(answer)
-            return
-        await tell(Answer(with_cost(answer.body, context, wanted=request.cost)))
-        await tell(None)
-
-    async def _tell(self, socket: Socket, operation: str, context: Context, answer: Answer | None) -> None:
-        """Send one answer; after None, and after one that was refused, there is no other."""
-        if answer is not None and answer.refused:
-            await self._end(socket, operation, answer.refused, context)
-            return
-        with suppress(Gone):
-            if answer is not None:
-                await socket.tell("next", operation, answer.body)
-                return
-            socket.operations.pop(operation, None)  # the id is free before the client can hear that it is
-            await socket.tell("complete", operation)
+            errors = stamp([{"message": MASKED, "extensions": {"code": INTERNAL}}], context.request_id)
+            await socket.last(operation, "error", orjson.dumps(errors))
 
     async def _admitted(self, request: Asked, context: Context) -> "tuple[Prepared, asyncio.Future[Answer] | None]":
         """A paid operation, and its answer on its way unless it is a stream: a mutation, once received, is done."""
@@ -266,11 +256,6 @@ class GraphQLOverWebSocket:
             return await run() if body is None else Answer(body)
         key = key_of(self._engine.schema, chosen, request, None)
         return await (once(context.viewer, key, request, context.vault, run) if key else run())
-
-    async def _end(self, socket: Socket, operation: str, errors: list[dict[str, Any]], context: Context) -> None:
-        socket.operations.pop(operation, None)
-        with suppress(Gone):
-            await socket.tell("error", operation, orjson.dumps(stamp(errors, context.request_id)))
 
 
 def _begun(work: Awaitable[Made]) -> "asyncio.Future[Made]":
