@@ -15,21 +15,15 @@ from inspect import isawaitable
 from typing import Any, NamedTuple
 from uuid import UUID
 
-import orjson
 from graphql import (
     ExecutionResult,
     Executor,
     FieldNode,
-    FragmentDefinitionNode,
     GraphQLError,
     GraphQLSchema,
-    Node,
-    VariableNode,
-    Visitor,
     create_source_event_stream,
     execute_subscription_event,
     located_error,
-    visit,
 )
 
 from models.ports import WAITING_EVENTS, Heard, LiveEvent, SlowConsumer, place
@@ -38,6 +32,7 @@ from resolvers.live import Placed, Watch
 from resolvers.protocol.answers import Answer, answered, refused
 from resolvers.protocol.asked import Asked
 from resolvers.protocol.documents import Prepared
+from resolvers.protocol.eager import eager
 
 Made = Answer | ExecutionResult
 Tell = Callable[[Answer], Awaitable[None]]
@@ -120,13 +115,13 @@ class Stream:
         # what waits, or was read before what it had last, is answered for it alone when its turn comes
         fresh = self.task is None and told.began >= self.read_at
         self.waiting.append(told if fresh else told.event)
-        self.task = self.task or asyncio.create_task(self._work())
+        self.task = self.task or eager(self._work())
 
     def fail(self, why: Exception) -> None:
         """End it, after what is being told."""
         self.wrong = why
         self.leave()
-        self.task = self.task or asyncio.create_task(self._work())
+        self.task = self.task or eager(self._work())
 
     def cancel(self) -> None:
         """End it, and tell it nothing more."""
@@ -187,7 +182,7 @@ class Line:
         self._streams = streams
         self._asked = asked
         self._context = context
-        self._alike = _alike(prepared, asked)
+        self._alike = prepared.alike(asked)
         self._key: Hashable = None
         self._heard: Heard | None = None
         self._task: asyncio.Task[None] | None = None
@@ -266,30 +261,3 @@ class Line:
                 stream.fail(fault)
         finally:
             self._task = None
-
-
-class _Variables(Visitor):
-    """Collects the names of the variables it comes by."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.names: set[str] = set()
-
-    def enter_variable(self, node: VariableNode, *_: Any) -> None:
-        """One more."""
-        self.names.add(node.name.value)
-
-
-def _alike(prepared: Prepared, asked: Asked) -> Hashable:
-    """What two subscriptions have in common that answer an event alike, whatever they watch and wherever they began."""
-    used = _Variables()
-    roots = prepared.chosen(asked.operation_name).selection_set.selections
-    parts: list[Node | None] = []
-    parts += [each for each in prepared.document.definitions if isinstance(each, FragmentDefinitionNode)]
-    for root in roots:
-        parts += [root.selection_set, *(root.directives or ())] if isinstance(root, FieldNode) else [root]
-    for part in parts:
-        if part is not None:
-            visit(part, used)
-    values = {name: value for name, value in (asked.variables or {}).items() if name in used.names}
-    return asked.query, asked.operation_name, orjson.dumps(values, option=orjson.OPT_SORT_KEYS)
