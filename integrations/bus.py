@@ -8,7 +8,8 @@ import asyncio
 import json
 import re
 from collections import deque
-from collections.abc import AsyncGenerator, Awaitable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from contextlib import aclosing
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, TypeVar
@@ -19,12 +20,11 @@ from redis.asyncio.retry import Retry
 from redis.backoff import ExponentialBackoff
 from redis.exceptions import ConnectionError, RedisError, TimeoutError  # noqa: A004  # Redis's own, not the built-in ones
 
-from models.ports import CursorExpired, LiveEvent, SlowConsumer
+from models.ports import WAITING_EVENTS, CursorExpired, LiveEvent, SlowConsumer, place
 
 STREAM = "dueflow:live"
 KEPT_EVENTS = 100_000
 KNOWN_SECONDS = 86_400
-WAITING_EVENTS = 256
 PAGE = 500
 HANDED_OVER_AT_ONCE = 64
 BREATH_SECONDS = 0.02
@@ -65,12 +65,13 @@ class _Entry:
 
 @dataclass(eq=False, slots=True)
 class _Reader:
-    """One subscriber's bounded queue, or why it was let go."""
+    """One listener's bounded queue, or why it was let go."""
 
     topics: frozenset[str]
+    stir: Callable[[], None]
+    among: "set[_Reader]"
     waiting: deque[LiveEvent] = field(default_factory=deque)
     over: Exception | None = None
-    stirred: asyncio.Event = field(default_factory=asyncio.Event)
 
     def give(self, event: LiveEvent) -> None:
         if self.over is not None or event.topic not in self.topics:
@@ -79,20 +80,20 @@ class _Reader:
             self.let_go(SlowConsumer())
         else:
             self.waiting.append(event)
-            self.stirred.set()
+            self.stir()
 
     def let_go(self, why: Exception) -> None:
         self.over = self.over or why
         self.waiting.clear()
-        self.stirred.set()
+        self.stir()
 
-    async def take(self) -> LiveEvent:
-        while not self.waiting:
-            if self.over is not None:
-                raise self.over
-            self.stirred.clear()
-            await self.stirred.wait()
-        return self.waiting.popleft()
+    def next(self) -> LiveEvent | None:
+        if self.over is not None:
+            raise self.over
+        return self.waiting.popleft() if self.waiting else None
+
+    def leave(self) -> None:
+        self.among.discard(self)
 
 
 class RedisBus:
@@ -146,27 +147,47 @@ class RedisBus:
 
     async def events(self, topics: frozenset[str], after: str | None) -> AsyncGenerator[LiveEvent, None]:
         """Events of `topics` from now on, or after a cursor. Raises CursorExpired, SlowConsumer, RedisError."""
-        reader, seen = _Reader(topics), after
+        seen = (0, 0)
+        if after is not None:
+            async with aclosing(self.missed(after)) as missed:
+                async for event in missed:
+                    seen = place(event.cursor)
+                    if event.topic in topics:
+                        yield event
+        came = asyncio.Event()
+        reader = self.listen(topics, came.set)
         try:
-            while seen is not None and seen != self._last:
-                page = await self._after(seen)
-                for entry in page:
-                    seen = entry.cursor
-                    if entry.event is not None and entry.event.topic in topics:
-                        yield entry.event
-                if len(page) == PAGE:
-                    continue
-                if reader in self._readers:
-                    break
-                # everything up to now was read; one more look closes the gap to what the loop hands over
-                self._readers.add(reader)
-            self._readers.add(reader)
             while True:
-                event = await reader.take()
-                if seen is None or _place(event.cursor) > _place(seen):
-                    yield event
+                came.clear()
+                while (heard := reader.next()) is not None:
+                    if place(heard.cursor) > seen:
+                        yield heard
+                await came.wait()
         finally:
-            self._readers.discard(reader)
+            reader.leave()
+
+    async def missed(self, after: str) -> AsyncGenerator[LiveEvent, None]:
+        """Events after a cursor; ends where who listens at once misses none, and may hear some again.
+
+        Raises CursorExpired, RedisError.
+        """
+        seen = after
+        while seen != self._last:
+            page = await self._after(seen)
+            for entry in page:
+                seen = entry.cursor
+                if entry.event is not None:
+                    yield entry.event
+            if self._last is None and len(page) < PAGE:
+                self._last = seen  # nobody has read yet: from here on it is
+            if self._last is not None and place(seen) >= place(self._last):
+                return
+
+    def listen(self, topics: frozenset[str], stir: Callable[[], None]) -> _Reader:
+        """Listen from now on; `stir` is called each time something came."""
+        reader = _Reader(topics, stir, self._readers)
+        self._readers.add(reader)
+        return reader
 
     async def _after(self, seen: str) -> list[_Entry]:
         if not _CURSOR.fullmatch(seen):
@@ -180,7 +201,7 @@ class RedisBus:
             newest = page[-1].cursor if page else await self._newest()
             if page or newest == seen:
                 return page
-            if _place(newest) < _place(seen):
+            if place(newest) < place(seen):
                 raise CursorExpired
 
     async def _read(self) -> None:
@@ -197,10 +218,11 @@ class RedisBus:
 
     async def _read_once(self) -> None:
         if self._last is None:
-            self._last = await self._newest()
+            newest = await self._newest()
+            self._last = self._last or newest
         answer = await self._redis.xread({STREAM: self._last}, count=HANDED_OVER_AT_ONCE, block=BLOCK_MILLISECONDS)
         if not answer:
-            if _place(await self._newest()) < _place(self._last):
+            if place(await self._newest()) < place(self._last):
                 self._begin_anew()
             return
         for cursor, fields in answer[0][1]:
@@ -209,7 +231,7 @@ class RedisBus:
                 self._begin_anew()
             self._last = entry.cursor
             if entry.event is not None:
-                for reader in self._readers:
+                for reader in tuple(self._readers):
                     reader.give(entry.event)
         if any(len(reader.waiting) > WAITING_EVENTS // 2 for reader in self._readers):
             # a burst is no reason to let a reader go: it gets a moment, the others lose no more than that
@@ -233,11 +255,6 @@ class RedisBus:
         self._calls.add(running)
         running.add_done_callback(self._calls.discard)
         return await asyncio.shield(running)
-
-
-def _place(cursor: str) -> tuple[int, int]:
-    milliseconds, number = cursor.split("-")
-    return int(milliseconds), int(number)
 
 
 def _packed(event: LiveEvent) -> str:

@@ -9,7 +9,7 @@ ProviderError
 Only what is Refused is an attempt of a job: who is away, or wants to be asked later, is waited for.
 """
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime
 from typing import Any, NamedTuple, Protocol
@@ -92,7 +92,28 @@ class CursorExpired(Exception):
 
 
 class SlowConsumer(Exception):
-    """A subscriber took events too slowly and was let go; it may resume from its last cursor."""
+    """A subscriber let more than `WAITING_EVENTS` wait and was let go; it may resume from its last cursor."""
+
+
+WAITING_EVENTS = 256
+
+
+def place(cursor: str) -> tuple[int, int]:
+    """A cursor the bus has given -> where it stands among all."""
+    milliseconds, number = cursor.split("-")
+    return int(milliseconds), int(number)
+
+
+class Heard(Protocol):
+    """What waits for one listener."""
+
+    def next(self) -> LiveEvent | None:
+        """The next event, None while there is none. Raises CursorExpired or SlowConsumer: no more will come."""
+        ...
+
+    def leave(self) -> None:
+        """Listen no more."""
+        ...
 
 
 class LiveBus(Protocol):
@@ -104,6 +125,17 @@ class LiveBus(Protocol):
 
     def events(self, topics: frozenset[str], after: str | None) -> AsyncIterator[LiveEvent]:
         """Events of `topics` from now on, or after a cursor. Raises CursorExpired or SlowConsumer."""
+        ...
+
+    def missed(self, after: str) -> AsyncIterator[LiveEvent]:
+        """Events after a cursor; ends where who listens at once misses none, and may hear some again.
+
+        Raises CursorExpired.
+        """
+        ...
+
+    def listen(self, topics: frozenset[str], stir: Callable[[], None]) -> Heard:
+        """Listen from now on; `stir` is called each time something came."""
         ...
 
     async def cursor(self) -> str:

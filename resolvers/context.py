@@ -37,10 +37,10 @@ class Deployment:
 
 @dataclass(slots=True)
 class Context:
-    """One operation: who asks, under which id it is logged, where a stream resumes and how far it came, its price.
+    """One operation: who asks, under which id it is logged, where a stream resumes, its price.
 
-    `present` tells, of an operation that lasts, who the caller is by now; None once the key has ended. `read_at` is
-    when what it was told last was read, in seconds of this process's monotonic clock.
+    `present` tells, of an operation that lasts, who the caller is by now, None once the key has ended; it is equal for
+    callers that show the same.
     """
 
     viewer: Viewer
@@ -48,8 +48,6 @@ class Context:
     request_id: str
     present: Callable[[], Awaitable[Viewer | None]] | None = None
     resume_after: str | None = None
-    cursor: str | None = None
-    read_at: float = 0.0
     cost: int = 0
     left: Left | None = None
 

@@ -18,8 +18,8 @@ from models.actions.vault import Vault
 from models.rules.refusals import Code, Refusal
 from models.tables import sql
 from models.tables.row import new_id
+from resolvers.protocol.answers import Answer
 from resolvers.protocol.asked import Asked, bad_request
-from resolvers.protocol.engine import Answer
 from resolvers.protocol.faults import Rejected
 from resolvers.viewer import Viewer
 

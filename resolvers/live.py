@@ -1,22 +1,22 @@
 """Live events for one viewer: the present first, then what happens, and only what the viewer may see."""
 
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, AsyncIterable, Callable
 from contextlib import aclosing
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 from functools import partial
-from typing import TypeVar
+from typing import Protocol, TypeVar
 from uuid import UUID
 
 from graphql import GraphQLError
 
+from models.ports import LiveEvent
 from models.rules.refusals import Code, Refusal
 from resolvers.context import Context
 from resolvers.reads.ids import known
 
 SNAPSHOT = "SNAPSHOT"
-T = TypeVar("T")
 
 
 class Topic(StrEnum):
@@ -53,32 +53,69 @@ class Happened:
     subject: UUID
 
 
-async def watch(
-    context: Context, topics: frozenset[Topic], given: str | None, after: str | None, tell: Callable[[Happened], T]
-) -> AsyncGenerator[T, None]:
-    """Topics, the id of one object of a single topic, a cursor -> what `tell` makes of each event.
+class Placed(Protocol):
+    """What is told of an event: it says where among all events that is."""
 
-    With an id and no cursor the object as it is now comes first. Who asks is looked up anew for each event. Raises
-    Refusal NOT_FOUND where the viewer may not see it, BadInput for a malformed id, GraphQLError UNAUTHENTICATED once
-    the key has ended, and what the bus raises.
+    cursor: str
+
+
+E = TypeVar("E", bound=Placed)
+
+
+class Watch(AsyncIterable[E]):
+    """What one subscription watches: the present, then what it missed, then what each event is to it.
+
+    Topics, the id of one object of a single topic, a cursor -> what `tell` makes of each event. With an id and no
+    cursor the object as it is now comes first. Who asks is looked up anew for each event. `cursor` is how far it came.
+    Raises Refusal NOT_FOUND where the viewer may not see it, BadInput for a malformed id, GraphQLError UNAUTHENTICATED
+    once the key has ended, and what the bus raises.
     """
-    only = await _the_one(context, topics, given) if given is not None else None
-    after = after or context.resume_after
-    if after is None:
+
+    def __init__(
+        self,
+        context: Context,
+        topics: frozenset[Topic],
+        given: str | None,
+        after: str | None,
+        tell: Callable[[Happened], E],
+    ) -> None:
+        self.topics = topics
+        self.only: UUID | None = None
+        self.cursor = after or context.resume_after or ""
+        self._context = context
+        self._given = given
+        self._tell = tell
+
+    async def present(self) -> E | None:
+        """The object as it is now, for who follows one and has not seen it."""
+        if self._given is not None:
+            self.only = await _the_one(self._context, self.topics, self._given)
+        if self.cursor:
+            return None
         # the place in the stream is taken before the object is read, so nothing falls between the two
-        after = await context.bus.cursor()
-        if only is not None:
-            (topic,) = topics
-            context.cursor = after
-            yield tell(Happened(topic, SNAPSHOT, after, context.clock.now(), only))
-    stream = context.bus.events(frozenset(topics), after)
-    async with aclosing(stream) as events:  # type: ignore[type-var]  # buses yield from a generator
-        async for event in events:
-            topic = Topic(event.topic)
-            subject = UUID(event.ids[SUBJECTS[topic][1]])
-            if only in (None, subject) and await _still_sees(context, topic, subject, event.cursor):
-                context.cursor = event.cursor
-                yield tell(Happened(topic, event.name, event.cursor, event.occurred_at, subject))
+        self.cursor = await self._context.bus.cursor()
+        if self.only is None:
+            return None
+        (topic,) = self.topics
+        return self._tell(Happened(topic, SNAPSHOT, self.cursor, self._context.clock.now(), self.only))
+
+    async def __aiter__(self) -> AsyncGenerator[E, None]:
+        """What was missed; from then on one listens."""
+        async with aclosing(self._context.bus.missed(self.cursor)) as missed:  # type: ignore[type-var]  # a generator
+            async for event in missed:
+                self.cursor = event.cursor
+                if (told := await self.told(event)) is not None:
+                    yield told
+
+    async def told(self, event: LiveEvent) -> E | None:
+        """What is told of an event; None where it is of something else, or may not be seen."""
+        if event.topic not in self.topics:
+            return None
+        topic = Topic(event.topic)
+        subject = UUID(event.ids[SUBJECTS[topic][1]])
+        if self.only not in (None, subject) or not await _still_sees(self._context, topic, subject, event.cursor):
+            return None
+        return self._tell(Happened(topic, event.name, event.cursor, event.occurred_at, subject))
 
 
 async def _the_one(context: Context, topics: frozenset[Topic], given: str) -> UUID:

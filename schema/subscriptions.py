@@ -1,6 +1,6 @@
 """What can be watched. Every event carries a cursor; a subscription with `after` goes on behind it, missing nothing."""
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncIterable
 from datetime import datetime
 from functools import partial
 from typing import Annotated, TypeVar
@@ -9,7 +9,7 @@ from uuid import UUID
 import strawberry
 
 from resolvers.context import Info
-from resolvers.live import Happened, Topic, watch
+from resolvers.live import Happened, Topic, Watch
 from resolvers.reads.declare import loaded, words
 
 words(
@@ -99,36 +99,36 @@ def _as(event: type[E], happened: Happened) -> E:
     return event(cursor=happened.cursor, occurred_at=happened.occurred_at, kind=happened.kind, subject=happened.subject)
 
 
-def _one(topic: Topic, event: type[E], info: Info, only: str | None, after: str | None) -> AsyncGenerator[E, None]:
-    return watch(info.context, frozenset({topic}), only, after, partial(_as, event))
+def _one(topic: Topic, event: type[E], info: Info, only: str | None, after: str | None) -> Watch[E]:
+    return Watch(info.context, frozenset({topic}), only, after, partial(_as, event))
 
 
-def _memberships(info: Info, membership_id: Only = None, after: After = None) -> AsyncGenerator[MembershipEvent, None]:
+def _memberships(info: Info, membership_id: Only = None, after: After = None) -> AsyncIterable[MembershipEvent]:
     return _one(Topic.MEMBERSHIP, MembershipEvent, info, membership_id, after)
 
 
-def _bookings(info: Info, booking_id: Only = None, after: After = None) -> AsyncGenerator[BookingEvent, None]:
+def _bookings(info: Info, booking_id: Only = None, after: After = None) -> AsyncIterable[BookingEvent]:
     return _one(Topic.BOOKING, BookingEvent, info, booking_id, after)
 
 
-def _waiting(info: Info, waiting_place_id: Only = None, after: After = None) -> AsyncGenerator[WaitingPlaceEvent, None]:
+def _waiting(info: Info, waiting_place_id: Only = None, after: After = None) -> AsyncIterable[WaitingPlaceEvent]:
     return _one(Topic.WAITING_LIST, WaitingPlaceEvent, info, waiting_place_id, after)
 
 
-def _payments(info: Info, payment_id: Only = None, after: After = None) -> AsyncGenerator[PaymentEvent, None]:
+def _payments(info: Info, payment_id: Only = None, after: After = None) -> AsyncIterable[PaymentEvent]:
     return _one(Topic.PAYMENT, PaymentEvent, info, payment_id, after)
 
 
-def _invoices(info: Info, invoice_id: Only = None, after: After = None) -> AsyncGenerator[InvoiceEvent, None]:
+def _invoices(info: Info, invoice_id: Only = None, after: After = None) -> AsyncIterable[InvoiceEvent]:
     return _one(Topic.INVOICE, InvoiceEvent, info, invoice_id, after)
 
 
-def _job(info: Info, id: TheJob, after: After = None) -> AsyncGenerator[JobEvent, None]:  # noqa: A002  # the API's word
+def _job(info: Info, id: TheJob, after: After = None) -> AsyncIterable[JobEvent]:  # noqa: A002  # the API's word
     return _one(Topic.JOB, JobEvent, info, id, after)
 
 
-def _events(info: Info, topics: Topics, after: After = None) -> AsyncGenerator[LiveEvent, None]:
-    return watch(info.context, frozenset(topics), None, after, lambda happened: _as(TOLD[happened.topic], happened))
+def _events(info: Info, topics: Topics, after: After = None) -> AsyncIterable[LiveEvent]:
+    return Watch(info.context, frozenset(topics), None, after, lambda happened: _as(TOLD[happened.topic], happened))
 
 
 @strawberry.type(description="Everything that can be watched. What a caller may not see is not told.")

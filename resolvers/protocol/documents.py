@@ -2,15 +2,31 @@
 
 import hashlib
 from collections import OrderedDict
+from collections.abc import Hashable
 from dataclasses import dataclass
 from typing import Any
 
-from graphql import DocumentNode, GraphQLError, GraphQLSchema, OperationDefinitionNode, parse, specified_rules
+import orjson
+from graphql import (
+    DocumentNode,
+    FieldNode,
+    FragmentDefinitionNode,
+    GraphQLError,
+    GraphQLSchema,
+    Node,
+    OperationDefinitionNode,
+    VariableNode,
+    Visitor,
+    parse,
+    specified_rules,
+    visit,
+)
 from strawberry.schema.schema import validate_document
 
 from resolvers import cost
 from resolvers.guard import refusal
 from resolvers.limits import LIMITS, Limits
+from resolvers.protocol.asked import Asked
 from resolvers.protocol.faults import Rejected, rejected
 
 KEPT_DOCUMENTS = 1_000
@@ -41,6 +57,31 @@ class Prepared:
             words = f'Unknown operation named "{name}".' if name else "Name one of the document's operations to run."
             raise Rejected(400, "OPERATION_RESOLUTION_FAILURE", words, spoken=True)
         return found
+
+    def alike(self, asked: Asked) -> Hashable:
+        """What two subscriptions have in common that answer an event alike, whatever they watch and whence."""
+        used = _Variables()
+        parts: list[Node | None] = []
+        parts += [each for each in self.document.definitions if isinstance(each, FragmentDefinitionNode)]
+        for root in self.chosen(asked.operation_name).selection_set.selections:
+            parts += [root.selection_set, *(root.directives or ())] if isinstance(root, FieldNode) else [root]
+        for part in parts:
+            if part is not None:
+                visit(part, used)
+        values = {name: value for name, value in (asked.variables or {}).items() if name in used.names}
+        return asked.query, asked.operation_name, orjson.dumps(values, option=orjson.OPT_SORT_KEYS)
+
+
+class _Variables(Visitor):
+    """Collects the names of the variables it comes by."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.names: set[str] = set()
+
+    def enter_variable(self, node: VariableNode, *_: Any) -> None:
+        """One more."""
+        self.names.add(node.name.value)
 
 
 class Documents:

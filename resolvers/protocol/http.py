@@ -5,9 +5,8 @@ Follows the GraphQL-over-HTTP draft: `application/graphql-response+json` speaks 
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
-from functools import partial
 from random import getrandbits
 from typing import Any
 from urllib.parse import parse_qs
@@ -17,18 +16,19 @@ import structlog
 from graphql import OperationDefinitionNode, OperationType
 from starlette.types import Receive, Scope, Send
 
-from resolvers.auth import Door
+from resolvers.auth import Bearer, Door
 from resolvers.context import Context, Deployment
 from resolvers.idempotency import key_of, once
+from resolvers.protocol.answers import Answer
 from resolvers.protocol.asked import Asked, asked, bad_request
 from resolvers.protocol.documents import Prepared
-from resolvers.protocol.engine import Answer, Engine
+from resolvers.protocol.engine import Engine
 from resolvers.protocol.faults import INTERNAL, MASKED, Rejected, stamp
 from resolvers.protocol.negotiation import EVENTS, JSON, RESPONSE, SAFE, body_type, offered
 from resolvers.protocol.origins import Origins
 from resolvers.protocol.paying import headers as of_points
 from resolvers.protocol.paying import with_cost
-from resolvers.protocol.sse import send_events
+from resolvers.protocol.sse import Events, send_single
 
 COST = b"graphql-cost"  # the header of who wants to be told the price
 DRAINED_BYTES = 64 << 20
@@ -121,7 +121,7 @@ class GraphQLOverHTTP:
             body = orjson.dumps({"errors": stamp(no.errors, call.request_id)})
             if no.spoken and call.context is not None and call.media[0] == EVENTS:
                 # clients of streams read an error of GraphQL's only where it comes as an event
-                await send_events(call.send, _single(body), call.context, beside=call.beside)
+                await send_single(call.send, body, call.context, call.beside)
                 return
             status = 200 if no.spoken and no.status < 500 and call.media[0] == JSON else no.status
             await call.reply(status, body, no.headers)
@@ -172,7 +172,7 @@ class GraphQLOverHTTP:
         answer = await self._once(call, prepared, operation, request, context)
         body = with_cost(answer.body, context, wanted=wanted)
         if call.media[0] == EVENTS:
-            await send_events(call.send, _single(body), context, beside=call.beside)
+            await send_single(call.send, body, context, call.beside)
         else:
             status = 200 if call.media[0] == JSON and answer.status < 500 else answer.status
             await call.reply(status, body)
@@ -194,15 +194,21 @@ class GraphQLOverHTTP:
         if EVENTS not in call.media:
             words = f"A subscription needs `Accept: {EVENTS}` or a WebSocket."
             raise Rejected(406, "NOT_ACCEPTABLE", words)
-        context.present = partial(self._door.viewer, call.header(b"authorization"))
+        shown = call.header(b"authorization") or ""
+        context.present = Bearer(self._door, shown)
         context.resume_after = call.header(b"last-event-id")
-        answers = self._engine.stream(prepared, request, context)
-        ended = self._door.ended(call.header(b"authorization"), context.viewer)
-        await send_events(call.send, answers, context, ended, call.receive, call.beside)
-
-
-async def _single(body: bytes) -> AsyncGenerator[Answer, None]:
-    yield Answer(body)
+        events = Events(call.send, context, call.beside)
+        await events.begin()
+        stream = self._engine.streams.begin(prepared, request, context, events.tell)
+        gone = asyncio.create_task(events.gone(call.receive))
+        self._door.hold(shown, events.end)
+        try:
+            await events.until_over()
+        finally:
+            self._door.release(shown, events.end)
+            stream.cancel()
+            gone.cancel()
+        await events.complete()
 
 
 def _from_url(scope: Scope) -> dict[str, Any]:

@@ -6,7 +6,7 @@ own operation only. Mutations run to their end even when their client hangs up.
 
 import asyncio
 from collections.abc import Awaitable
-from contextlib import aclosing, suppress
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, TypeVar
@@ -17,20 +17,23 @@ import structlog
 from graphql import OperationDefinitionNode, OperationType
 from starlette.types import Message, Receive, Scope, Send
 
-from resolvers.auth import Door
+from resolvers.auth import Bearer, Door
 from resolvers.context import Context, Deployment
 from resolvers.idempotency import key_of, once
+from resolvers.protocol.answers import Answer
 from resolvers.protocol.asked import Asked, asked
 from resolvers.protocol.documents import Prepared
-from resolvers.protocol.engine import Answer, Engine
+from resolvers.protocol.engine import Engine
 from resolvers.protocol.faults import INTERNAL, MASKED, Rejected, stamp
 from resolvers.protocol.origins import Origins
 from resolvers.protocol.paying import with_cost
+from resolvers.protocol.streams import Stream
 from resolvers.viewer import Viewer
 
 PROTOCOL = "graphql-transport-ws"
 INIT_SECONDS = 10.0
 LONGEST_ID = 128
+LATER = "Try again later"  # 1013: clients come back after it, unlike after 1011
 log = structlog.get_logger("dueflow.graphql")
 _unfinished: set[asyncio.Future[Any]] = set()
 Made = TypeVar("Made")
@@ -49,18 +52,19 @@ class Gone(Exception):
     """The client has left."""
 
 
-@dataclass(slots=True)
+@dataclass(eq=False, slots=True)
 class Socket:
-    """One connection: who is behind it and what runs on it."""
+    """One connection: who is behind it, what runs on it, and how long it is waited for."""
 
     scope: Scope
     receive: Receive
     send: Send
-    authorization: str | None = None
-    viewer: Viewer | None = None
+    patience: asyncio.Timeout
     initialised: bool = False
-    let_in: asyncio.Event = field(default_factory=asyncio.Event)
-    operations: dict[str, asyncio.Task[None]] = field(default_factory=dict)
+    bearer: str = ""
+    viewer: Viewer | None = None
+    over: Close | None = None
+    operations: dict[str, asyncio.Task[None] | Stream] = field(default_factory=dict)
 
     def header(self, name: bytes) -> str | None:
         """The first header of that lower-case name."""
@@ -75,10 +79,25 @@ class Socket:
         except (OSError, RuntimeError) as left:
             raise Gone from left
 
-    def release(self, operation: str) -> None:
-        """Free the id of the operation that runs in this task."""
-        if self.operations.get(operation) is asyncio.current_task():
-            del self.operations[operation]
+    async def answer(self, operation: str, answer: Answer) -> None:
+        """Send an answer, if anybody is there; one that was refused is the operation's end."""
+        if answer.refused:
+            await self.last(operation, "error", orjson.dumps(answer.refused))
+            return
+        with suppress(Gone):
+            await self.tell("next", operation, answer.body)
+
+    async def last(self, operation: str, kind: str, payload: bytes | None = None) -> None:
+        """Send an operation's last message; its id is free before the client can hear that it is."""
+        self.operations.pop(operation, None)
+        with suppress(Gone):
+            await self.tell(kind, operation, payload)
+
+    def end(self, *, sure: bool) -> None:
+        """Close it: its bearer is let in no more, or, if that is not sure, may come again."""
+        # 4403, because clients ask for a fresh token and come back after it; mutations under way run to their end
+        self.over = Close(4403, "Forbidden") if sure else Close(1013, LATER)
+        self.patience.reschedule(asyncio.get_running_loop().time())
 
 
 class GraphQLOverWebSocket:
@@ -101,76 +120,76 @@ class GraphQLOverWebSocket:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one socket until either side closes it."""
-        socket = Socket(scope, receive, send)
+        patience = asyncio.timeout(self._init_seconds)
+        socket = Socket(scope, receive, send, patience)
         await receive()
         if not self._origins.allows(socket.header(b"origin"), socket.header(b"host")):
             await send({"type": "websocket.close", "code": 4403, "reason": "Forbidden"})
             return
         known = PROTOCOL in scope.get("subprotocols", ())
         await send({"type": "websocket.accept", "subprotocol": PROTOCOL if known else None})
-        watch = asyncio.create_task(self._watch(socket))
-        hear = asyncio.create_task(self._hear(socket, known))
         try:
-            await asyncio.wait((watch, hear), return_when=asyncio.FIRST_COMPLETED)
-            for task in (hear, watch):
-                if task.done():
-                    task.result()
+            await self._serve(socket, known)
         except Close as close:
             await send({"type": "websocket.close", "code": close.code, "reason": close.reason})
         except Gone:
             return
         except Exception:
             log.exception("fault")
-            # "try again later": clients come back after it, unlike after 1011
-            await send({"type": "websocket.close", "code": 1013, "reason": "Try again later"})
+            await send({"type": "websocket.close", "code": 1013, "reason": LATER})
         finally:
-            tasks = [watch, hear, *socket.operations.values()]
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+            for running in socket.operations.values():
+                running.cancel()
 
-    async def _watch(self, socket: Socket) -> None:
-        with suppress(TimeoutError):
-            async with asyncio.timeout(self._init_seconds):
-                await socket.let_in.wait()
-        if not socket.initialised:
-            raise Close(4408, "Connection initialisation timeout")
-        await socket.let_in.wait()
-        await self._door.ended(socket.authorization, socket.viewer)
-        # 4403, because clients ask for a fresh token and come back after it; mutations under way run to their end
-        raise Close(4403, "Forbidden")
-
-    async def _hear(self, socket: Socket, known: bool) -> None:
+    async def _serve(self, socket: Socket, known: bool) -> None:
         if not known:
             raise Close(4406, "Subprotocol not acceptable")
-        while (event := await socket.receive())["type"] != "websocket.disconnect":
-            message = _message(event)
-            match message["type"]:
-                case "connection_init":
-                    await self._initialise(socket, message)
-                case "ping":
-                    await socket.tell("pong", payload=_sent_back(message.get("payload")))
-                case "pong":
-                    pass
-                case "subscribe":
-                    await self._begin(socket, _id(message), message)
-                case "complete":
-                    if task := socket.operations.pop(_id(message), None):
-                        task.cancel()
-                case kind:
-                    raise Close(4400, f"Unknown message type {kind[:40]}")
+        try:
+            async with socket.patience:
+                try:
+                    while await self._heard(socket):
+                        pass
+                finally:
+                    self._door.release(socket.bearer, socket.end)
+        except TimeoutError:
+            if not socket.patience.expired():
+                raise
+            raise socket.over or Close(4408, "Connection initialisation timeout") from None
+
+    async def _heard(self, socket: Socket) -> bool:
+        """Do what one message says; False once the client has left."""
+        event = await socket.receive()
+        if event["type"] == "websocket.disconnect":
+            return False
+        message = _message(event)
+        match message["type"]:
+            case "connection_init":
+                await self._initialise(socket, message)
+            case "ping":
+                await socket.tell("pong", payload=_sent_back(message.get("payload")))
+            case "pong":
+                pass
+            case "subscribe":
+                await self._begin(socket, _id(message), message)
+            case "complete":
+                if running := socket.operations.pop(_id(message), None):
+                    running.cancel()
+            case kind:
+                raise Close(4400, f"Unknown message type {kind[:40]}")
+        return True
 
     async def _initialise(self, socket: Socket, message: dict[str, Any]) -> None:
         if socket.initialised:
             raise Close(4429, "Too many initialisation requests")
         socket.initialised = True
+        socket.patience.reschedule(None)
         given = message.get("payload") or {}
         word = given.get("authorization") or given.get("Authorization") or socket.header(b"authorization")
-        socket.authorization = word if isinstance(word, str) else None
-        socket.viewer = await self._door.viewer(socket.authorization)
+        socket.bearer = word if isinstance(word, str) else ""
+        socket.viewer = await self._door.viewer(socket.bearer)
         if socket.viewer is None:
             raise Close(4403, "Forbidden")
-        socket.let_in.set()
+        self._door.hold(socket.bearer, socket.end)
         await socket.tell("connection_ack")
 
     async def _begin(self, socket: Socket, operation: str, message: dict[str, Any]) -> None:
@@ -186,7 +205,7 @@ class GraphQLOverWebSocket:
         except Rejected as no:
             if not no.spoken:
                 raise Close(4400, str(no)) from None
-            await self._end(socket, operation, no.errors, Context(socket.viewer, self._deployment, uuid4().hex))
+            await socket.last(operation, "error", orjson.dumps(stamp(no.errors, uuid4().hex)))
             return
         full = len(socket.operations) >= self._deployment.limits.operations
         task = asyncio.create_task(self._operate(socket, operation, request, socket.viewer, full=full))
@@ -194,47 +213,29 @@ class GraphQLOverWebSocket:
         await asyncio.sleep(0)  # it begins before the next message is read: a mutation once received is done
 
     async def _operate(self, socket: Socket, operation: str, request: Asked, viewer: Viewer, *, full: bool) -> None:
-        present = partial(self._door.viewer, socket.authorization)
-        context = Context(viewer, self._deployment, uuid4().hex, present)
+        context = Context(viewer, self._deployment, uuid4().hex, Bearer(self._door, socket.bearer))
         try:
             if full:
                 most = self._deployment.limits.operations
                 raise Rejected(429, "THROTTLED", f"A socket carries {most} operations at once.")
             prepared, running = await _unhindered(self._admitted(request, context))
-            await self._answer(socket, operation, prepared, running, request, context)
-        except Gone:
-            socket.release(operation)
-        except Rejected as no:
-            await self._end(socket, operation, no.errors, context)
-        except Exception:
-            log.exception("fault", request_id=context.request_id)
-            await self._end(socket, operation, [{"message": MASKED, "extensions": {"code": INTERNAL}}], context)
-
-    async def _answer(
-        self,
-        socket: Socket,
-        operation: str,
-        prepared: Prepared,
-        running: "asyncio.Future[Answer] | None",
-        request: Asked,
-        context: Context,
-    ) -> None:
-        if running is None:
-            async with aclosing(self._engine.stream(prepared, request, context)) as answers:
-                async for answer in answers:
-                    if answer.refused:
-                        await self._end(socket, operation, answer.refused, context)
-                        return
-                    await socket.tell("next", operation, answer.body)
-        else:
+            if running is None:
+                tell = partial(socket.answer, operation)
+                socket.operations[operation] = self._engine.streams.begin(prepared, request, context, tell)
+                return
             mutation = prepared.chosen(request.operation_name).operation is OperationType.MUTATION
             answer = await (asyncio.shield(running) if mutation else running)
             if answer.refused:
-                await self._end(socket, operation, answer.refused, context)
+                await socket.answer(operation, answer)
                 return
-            await socket.tell("next", operation, with_cost(answer.body, context, wanted=request.cost))
-        socket.release(operation)  # the id is free before the client can hear that it is
-        await socket.tell("complete", operation)
+            await socket.answer(operation, Answer(with_cost(answer.body, context, wanted=request.cost)))
+            await socket.last(operation, "complete")
+        except Rejected as no:
+            await socket.last(operation, "error", orjson.dumps(stamp(no.errors, context.request_id)))
+        except Exception:
+            log.exception("fault", request_id=context.request_id)
+            errors = stamp([{"message": MASKED, "extensions": {"code": INTERNAL}}], context.request_id)
+            await socket.last(operation, "error", orjson.dumps(errors))
 
     async def _admitted(self, request: Asked, context: Context) -> "tuple[Prepared, asyncio.Future[Answer] | None]":
         """A paid operation, and its answer on its way unless it is a stream: a mutation, once received, is done."""
@@ -255,11 +256,6 @@ class GraphQLOverWebSocket:
             return await run() if body is None else Answer(body)
         key = key_of(self._engine.schema, chosen, request, None)
         return await (once(context.viewer, key, request, context.vault, run) if key else run())
-
-    async def _end(self, socket: Socket, operation: str, errors: list[dict[str, Any]], context: Context) -> None:
-        socket.release(operation)
-        with suppress(Gone):
-            await socket.tell("error", operation, orjson.dumps(stamp(errors, context.request_id)))
 
 
 def _begun(work: Awaitable[Made]) -> "asyncio.Future[Made]":

@@ -1,7 +1,7 @@
 """Who is let in, and how soon a key that was ended is refused everywhere."""
 
 import asyncio
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncIterable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -17,7 +17,8 @@ from models.rules.states import KeyPurpose, Role
 from models.tables.connections import Connections
 from models.tables.setting import ApiKey
 from resolvers.auth import Door, tell_doors
-from resolvers.context import Deployment
+from resolvers.context import Deployment, Info
+from resolvers.live import Topic, Watch
 from resolvers.protocol.documents import Documents
 from resolvers.protocol.engine import Engine
 from resolvers.protocol.http import GraphQLOverHTTP
@@ -99,12 +100,21 @@ class Query:
         return None
 
 
+class One(str):
+    cursor = "1-1"
+
+
+class Silent(Watch[One]):
+    async def present(self) -> One:
+        await super().present()
+        return One("first and last")
+
+
 @strawberry.type
 class Subscription:
     @strawberry.subscription
-    async def silent(self) -> AsyncGenerator[int, None]:
-        yield 1
-        await asyncio.Event().wait()
+    def silent(self, info: Info) -> AsyncIterable[str]:
+        return Silent(info.context, frozenset({Topic.JOB}), None, None, One)
 
 
 @pytest.mark.parametrize("kind", ["http", "websocket"])
@@ -143,7 +153,7 @@ async def test_a_stream_and_a_socket_end_as_soon_as_the_bus_says_so(
     serving = asyncio.create_task(served(engine, door, deployment)(scope, said.get, told.put))
     heard: list[str] = []
     async with asyncio.timeout(10):
-        while not any('"silent":1' in each for each in heard):
+        while not any('"silent":"first and last"' in each for each in heard):
             heard.append(str(await told.get()))
         await revoke_api_key(row.id, acting="test", at=NOW)
         await tell_doors(bus, row.id, NOW)

@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator
 from datetime import UTC, datetime
 from typing import Any
 
@@ -21,7 +21,8 @@ from models.rules.refusals import Code, Refusal
 from models.rules.states import Role
 from models.tables.connections import Connections
 from resolvers.auth import Door
-from resolvers.context import Deployment
+from resolvers.context import Deployment, Info
+from resolvers.live import Watch
 from resolvers.protocol.documents import Documents
 from resolvers.protocol.engine import Engine
 from resolvers.protocol.faults import MASKED
@@ -63,12 +64,23 @@ class Query:
         return number + 1
 
 
+class One(str):
+    cursor = "1-1"
+
+
+class Breaks(Watch[One]):
+    async def present(self) -> One:
+        return One("one")
+
+    def __aiter__(self) -> AsyncGenerator[One, None]:
+        raise RuntimeError(SECRET)
+
+
 @strawberry.type
 class Subscription:
     @strawberry.subscription
-    async def breaks(self) -> AsyncGenerator[int, None]:
-        yield 1
-        raise RuntimeError(SECRET)
+    def breaks(self, info: Info) -> AsyncIterable[str]:
+        return Breaks(info.context, frozenset(), None, None, One)
 
 
 @pytest.fixture
@@ -137,7 +149,7 @@ async def test_a_stream_that_breaks_is_masked_too(client: httpx.AsyncClient) -> 
     with capture_logs() as logged:
         answer = await client.post("/graphql", json=asked, headers={"accept": "text/event-stream"})
     first, second, last = answer.text.rstrip("\n").split("\n\n")
-    assert first == 'event: next\ndata: {"data":{"breaks":1}}'
+    assert first == 'event: next\nid: 1-1\ndata: {"data":{"breaks":"one"}}'
     assert MASKED in second
     assert SECRET not in answer.text
     assert last == "event: complete\ndata:"

@@ -11,8 +11,8 @@ import pytest
 from redis.asyncio import Redis
 
 from integrations.bell import ArqBell
-from integrations.bus import PAGE, STREAM, WAITING_EVENTS, RedisBus
-from models.ports import CursorExpired, LiveEvent, SlowConsumer
+from integrations.bus import PAGE, STREAM, RedisBus
+from models.ports import WAITING_EVENTS, CursorExpired, LiveEvent, SlowConsumer
 
 AT = datetime(2026, 1, 5, 9, 30, tzinfo=UTC)
 BOTH = frozenset({"booking", "payment"})

@@ -12,9 +12,9 @@ import asyncpg
 import pytest
 from redis.asyncio import Redis
 
-from integrations.bus import STREAM, WAITING_EVENTS, RedisBus
+from integrations.bus import STREAM, RedisBus
 from models.actions.keys import create_api_key
-from models.ports import LiveEvent
+from models.ports import WAITING_EVENTS, LiveEvent
 from models.rules.states import PaymentPurpose, PaymentStatus, Provider, Role
 from models.tables.centre import Centre
 from models.tables.membership import Membership, MembershipType
