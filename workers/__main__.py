@@ -1,6 +1,7 @@
 """`python -m workers`: one worker process. arq carries the wakes; while Redis is away due rows run straight."""
 
 import asyncio
+import gc
 import signal
 from contextlib import suppress
 from typing import Literal
@@ -101,6 +102,8 @@ async def main() -> None:
         if isinstance(clock, SandboxClock):
             await clock.refresh()
             tasks.append(asyncio.create_task(clock.run()))
+        gc.collect()
+        gc.freeze()  # what is loaded stays: no collection while a job waits need look through it
         log.info("worker runs", kinds=len(HANDLERS))
         await stop.wait()
         await ended(tasks)
