@@ -39,6 +39,7 @@ KIND = "courses.push_user"
 _DONE = f"SELECT count(*) FROM job WHERE kind = '{KIND}' AND state <> 'DONE'"
 _WHEN = f"""SELECT id::text, extract(epoch FROM created_at)::float8 AS sent,
     extract(epoch FROM finished_at)::float8 AS ended FROM job WHERE kind = '{KIND}'"""
+_NEW = "SELECT count(*) FROM job WHERE finished_at IS NULL AND error_code IS NULL"
 Begun = list[tuple[float, float]]  # when a job was sent and when it began, in seconds
 
 
@@ -137,6 +138,22 @@ class Own:
         with redis.Redis.from_url(house.pair.redis_url) as client:
             client.flushall()
 
+    def settled(self, house: House) -> None:
+        """Let a worker do what a first one does once: it opens the books of every invoice."""
+
+        async def wait() -> None:
+            connection = await asyncpg.connect(house.pair.named(self.database))
+            deadline = time.monotonic() + LONGEST_SECONDS
+            while await connection.fetchval(_NEW):
+                if time.monotonic() > deadline:
+                    raise TimeoutError("a worker did not settle")
+                await asyncio.sleep(0.1)
+            await connection.close()
+
+        with house.worker(self.database):
+            asyncio.run(wait())
+        house.fill(self.database, "SELECT 1")
+
     def filled(self, house: House, number: int) -> Begun:
         """Jobs that wait for a worker that starts; each counts when it has ended."""
         self.sent(house, number)
@@ -183,6 +200,7 @@ def run(house: House) -> Section:
         section.notes.append(f"saq was skipped: {missing}.")
     own = Own(database, house.token(database), house.api_of(house.scale))
     own.cleared(house)
+    own.settled(house)
     number = FILLED * house.scale // 100
     house.say("jobs: throughput")
     turns: dict[str, Callable[[], Begun]] = {OURS: partial(own.filled, house, number)}
