@@ -26,7 +26,7 @@ SELECT i.id, coalesce(i.number, i.external_id) AS number, i.currency, i.period_e
   u.first_name || ' ' || u.last_name AS customer_name, u.email, c.zone, c.practice_location,
   (SELECT min(l.external_id) FROM external_link l WHERE l.user_id = coalesce(i.attendee_id, i.user_id)
     AND l.provider = $2 AND l.kind = 'patient' AND l.state = 'LINKED') AS customer_ref,
-  ARRAY(SELECT l.external_id FROM external_link l WHERE l.user_id = coalesce(i.attendee_id, i.user_id)
+  ARRAY(SELECT l.external_id::text FROM external_link l WHERE l.user_id = coalesce(i.attendee_id, i.user_id)
     AND l.provider = $2 AND l.kind = 'patient' AND l.state = 'UNLINKED' ORDER BY l.id DESC) AS known_as
 FROM invoice i JOIN allocation a ON a.invoice_id = i.id AND a.current JOIN membership m ON m.id = i.membership_id
 JOIN membership_type t ON t.id = m.membership_type_id JOIN centre c ON c.id = m.centre_id
