@@ -1,5 +1,6 @@
 from tortoise import migrations
 from tortoise.migrations import operations as ops
+from models.tables.migrating import AtOnce
 from tortoise.indexes import Index
 
 
@@ -8,9 +9,9 @@ class Migration(migrations.Migration):
 
     initial = False
 
-    operations = [
+    operations = [AtOnce([
         ops.AddIndex(
             model_name='ExternalLink',
             index=Index(fields=['user_id', 'id']),
         ),
-    ]
+    ])]
