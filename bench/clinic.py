@@ -16,8 +16,6 @@ _ids = itertools.count(1)
 def _answer(function: str) -> dict[str, Any]:
     if function == "addInvoice":
         return {"invoice": {"ID": str(next(_ids))}}
-    if function == "getClasses":
-        return {"classes": [{"ID": "1", "appointmentTypeID": "7"}]}
     return {}
 
 

@@ -66,9 +66,10 @@ def people(scale: int) -> str:
 {CATALOGUE}
 {_users(users)}
 INSERT INTO membership (id, created_at, updated_at, user_id, membership_type_id, centre_id, amount, currency, status,
-  starts_on, version)
+  starts_on, next_fee_on, version)
   SELECT {_id(MEMBERSHIP, "n")}, {_NOW}, {_id(USER, f"1 + (n - 1) % {users}")}, {_id(KIND, f"1 + n % {CENTRES}")},
-    {_id(CENTRE, f"1 + n % {CENTRES}")}, 3000 + n % 50, 'GBP', 'ACTIVE', date '2025-01-01' + n % 365, 1
+    {_id(CENTRE, f"1 + n % {CENTRES}")}, 3000 + n % 50, 'GBP', 'ACTIVE', date '2025-01-01' + n % 365,
+    current_date + 30 + n % 30, 1
   FROM generate_series(1, {memberships}) n;
 INSERT INTO invoice (id, created_at, updated_at, provider, external_id, number, membership_id, user_id, attendee_id,
   status, currency, amount_paid, amount_refunded, total, tax, discount, credit_used, credited, drawn, period_start,

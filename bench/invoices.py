@@ -200,7 +200,7 @@ def period_end(house: House) -> Section:
             section.lines.append(Measured(f"{size} subscriptions shipped", "", [costs[-1]], None, " s"))
         section.notes.append(
             f"{rate:.0f} invoices a second at the largest size, {1000 * each:.0f} ms of the worker's processor each:"
-            f" {data.CLASSES_EACH + 2} calls to the practice system an invoice."
+            " two calls to the practice system an invoice, one that looks for it and one that adds it."
         )
         grown = exponent(sizes, costs)
         section.lines.append(

@@ -19,6 +19,7 @@ again. Bodies, query strings and headers are never logged: they hold names, keys
 
 import json
 import logging
+import sys
 import time
 from decimal import Decimal
 from email.utils import parsedate_to_datetime
@@ -40,6 +41,8 @@ SHOWN_OF_AN_ANSWER = 200
 NOT_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.UnsupportedProtocol)
 
 _log = structlog.get_logger(__name__)
+# httpx looks for this library four times a request; not to find it takes a search of the whole path each time.
+sys.modules.setdefault("sniffio", None)  # type: ignore[arg-type]  # None says that there is none
 # It would log whole addresses, and a search by e-mail stands in a query string.
 logging.getLogger("httpx").setLevel(logging.WARNING)
 

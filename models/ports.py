@@ -407,11 +407,12 @@ MOST_TOGETHER = 50  # invoices in one call
 
 @dataclass(frozen=True, slots=True)
 class ShippedItem:
-    """A line of a shipped invoice, minor units; `session_ref` names the class where it pays for one."""
+    """A line of a shipped invoice, minor units; where it pays for a class, the practice's ids of it and its type."""
 
     description: str
     amount: int
     session_ref: str | None = None
+    class_type_ref: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -103,7 +103,7 @@ async def main() -> None:
             await clock.refresh()
             tasks.append(asyncio.create_task(clock.run()))
         gc.collect()
-        gc.freeze()  # what is here stays: no collection while a job runs need look through it
+        gc.freeze()  # what is loaded stays: no collection while a job waits need look through it
         log.info("worker runs", kinds=len(HANDLERS))
         await stop.wait()
         await ended(tasks)

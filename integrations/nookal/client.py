@@ -8,7 +8,7 @@ from integrations.guard import Reach
 from integrations.http import ANSWER_SECONDS, Effect
 from integrations.nookal.diary import Diary
 from integrations.nookal.reading import is_set
-from integrations.nookal.wire import API_BASE, Wire, results, rows
+from integrations.nookal.wire import API_BASE, Wire, results
 from integrations.pace import Free
 from models.ports import Clock, OutgoingInvoice, OutgoingVoid, Refused, ShippedItem, StandingInvoice
 from models.rules.money import decimal_text, from_decimal
@@ -66,7 +66,7 @@ class Nookal(Diary):
             "invoice_notes": invoice.reference,
         }
         for number, item in enumerate(invoice.items):
-            fields = await self._item(item, invoice.currency)
+            fields = _item(item, invoice.currency)
             form |= {f"items[{number}][{name}]": value for name, value in fields.items()}
         added = (await self._wire.write("addInvoice", form)).get("invoice")
         if not isinstance(added, dict) or not added.get("ID"):
@@ -95,18 +95,17 @@ class Nookal(Diary):
         total = from_decimal(str(row["totalDebits"]), currency) if currency else 0
         return StandingInvoice(str(row["ID"]), currency, total, is_set(row, "void"))
 
-    async def _item(self, item: ShippedItem, currency: str) -> dict[str, str]:
-        fields = {"name": item.description, "qty": "1", "amount": decimal_text(item.amount, currency)}
-        if item.session_ref is None:
-            return {"type": "AdHoc", **fields}
-        found = rows(await self._wire.read("getClasses", class_id=item.session_ref), "classes")
-        if not found:
-            raise Refused(f"Nookal knows no class {item.session_ref}.", code="CLASS_UNKNOWN")
-        kind = str(found[0]["appointmentTypeID"])
-        return {"type": "Class", "item_id": kind, "appt_id": item.session_ref, **fields}
-
 
 def _patient(invoice: OutgoingInvoice) -> str:
     if invoice.customer_ref is None:
         raise Refused(f"{invoice.customer_name} is linked to no patient.", code="PATIENT_UNLINKED")
     return invoice.customer_ref
+
+
+def _item(item: ShippedItem, currency: str) -> dict[str, str]:
+    fields = {"name": item.description, "qty": "1", "amount": decimal_text(item.amount, currency)}
+    if item.session_ref is None:
+        return {"type": "AdHoc", **fields}
+    if item.class_type_ref is None:
+        raise Refused(f"Of which type class {item.session_ref} is, is not known.", code="CLASS_UNKNOWN")
+    return {"type": "Class", "item_id": item.class_type_ref, "appt_id": item.session_ref, **fields}

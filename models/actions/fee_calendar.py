@@ -34,14 +34,15 @@ A_TURN = 1000
 _PAYS = """(d.status = 'ACTIVE' OR (m.mandate_id IS NULL AND t.kind <> 'ONGOING' AND EXISTS (
     SELECT 1 FROM external_link l WHERE l.user_id = m.user_id AND l.provider = 'STRIPE' AND l.kind = 'payment_method'
     AND l.state = 'LINKED')))"""
-# Whose next period is near and can be asked for; each zone has its own today.
+# Whose next period is near and can be asked for; each zone has its own today, $7 is the latest day of all of them: by
+# that one the few that are near are found among all.
 _DUE = f"""
     SELECT m.id FROM membership m
     JOIN membership_type t ON t.id = m.membership_type_id
     JOIN centre c ON c.id = m.centre_id
     JOIN unnest($3::text[], $4::date[], $5::date[]) AS z(zone, today, until) ON z.zone = c.zone
     LEFT JOIN mandate d ON d.id = m.mandate_id
-    WHERE m.id > $1 AND m.amount > 0 AND m.next_fee_on <= z.until
+    WHERE m.id > $1 AND m.amount > 0 AND m.next_fee_on <= z.until AND m.next_fee_on <= $7
     AND m.next_fee_on < coalesce(m.ends_on, 'infinity') AND (
         m.status IN ('ACTIVE', 'FUTURE') AND {_PAYS}
         OR m.status = 'PENDING' AND t.kind <> 'ONGOING' AND {_PAYS}
@@ -69,7 +70,7 @@ async def raise_fees(*, acting: str, at: datetime, most: int = A_TURN) -> bool:
     done = 0
     for statement, values, act in (
         (_WITHOUT, [], _adopt),
-        (_DUE, [*await _zones(rules, at), rules.while_suspended is WhileSuspended.ACCRUE], raise_due),
+        (_DUE, await _near(rules, at), raise_due),
     ):
         last: UUID | None = UUID(int=0)
         while last is not None and done < most:
@@ -85,10 +86,12 @@ async def raise_fees(*, acting: str, at: datetime, most: int = A_TURN) -> bool:
     return done >= most
 
 
-async def _zones(rules: Policy, at: datetime) -> list[Any]:
-    """The zones, the day it is in each, and the day until which a fee is prepared there."""
+async def _near(rules: Policy, at: datetime) -> list[Any]:
+    """The zones, the day it is in each, the day until which a fee is prepared there; what accrues; the latest day."""
     days = await today_everywhere(at)
-    return [list(days), list(days.values()), [working_days_after(day, rules.ahead_days) for day in days.values()]]
+    until = [working_days_after(day, rules.ahead_days) for day in days.values()]
+    accrues = rules.while_suspended is WhileSuspended.ACCRUE
+    return [list(days), list(days.values()), until, accrues, max(until, default=date.min)]
 
 
 @repeated

@@ -132,8 +132,7 @@ async def unsound(invoice_ids: Iterable[UUID]) -> set[UUID]:
 
 async def check_invoice(invoice_id: UUID) -> None:
     """Let nothing of an invoice be shipped whose money does not add up. Raises Refusal MONEY_BREAK, by its equation."""
-    breaks = (await prove(("Invoice", invoice_id))).breaks
-    if breaks:
+    if breaks := await _breaks((_invoices, _entries), INVOICE, invoice_id):
         raise Refusal(Code.MONEY_BREAK, told(breaks)[:LONGEST_MESSAGE], field=("invoiceId",))
 
 

@@ -1,26 +1,43 @@
 """Billed-off invoices on their way to the practice system and the books, each once (R89, R107, R111, R112)."""
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
 from models.actions import money_proof
 from models.actions.unit import unit
-from models.actions.users import linked, linked_before
 from models.ports import Outgoing, OutgoingCredit, OutgoingInvoice, OutgoingVoid, ShippedItem
 from models.rules.calendar import day_at
 from models.rules.corrections import ShipmentKind, Shipped, issued, reference, standing
 from models.rules.events import InvoiceBilledOff, InvoiceShipped
 from models.rules.refusals import Code, Refusal
 from models.rules.states import Provider, ShipmentState
-from models.tables.centre import Centre
-from models.tables.course import Attendance
-from models.tables.invoice import Allocation, AllocationShare, Correction, Invoice, InvoiceItem, Shipment
-from models.tables.membership import Membership, MembershipType
-from models.tables.user import User
+from models.tables import sql
+from models.tables.invoice import Correction, Invoice, InvoiceItem, Shipment
+
+Sold = Mapping[str, Any]  # a row of _SOLD
+# Billed-off invoices ($1) with whom, what and where they were sold, and as whom a system ($2) knows and knew who
+# attends the classes they pay for (R92).
+_SOLD = """
+SELECT i.id, coalesce(i.number, i.external_id) AS number, i.currency, i.period_end, a.amount, t.name AS kind,
+  u.first_name || ' ' || u.last_name AS customer_name, u.email, c.zone, c.practice_location,
+  (SELECT min(l.external_id) FROM external_link l WHERE l.user_id = coalesce(i.attendee_id, i.user_id)
+    AND l.provider = $2 AND l.kind = 'patient' AND l.state = 'LINKED') AS customer_ref,
+  ARRAY(SELECT l.external_id::text FROM external_link l WHERE l.user_id = coalesce(i.attendee_id, i.user_id)
+    AND l.provider = $2 AND l.kind = 'patient' AND l.state = 'UNLINKED' ORDER BY l.id DESC) AS known_as
+FROM invoice i JOIN allocation a ON a.invoice_id = i.id AND a.current JOIN membership m ON m.id = i.membership_id
+JOIN membership_type t ON t.id = m.membership_type_id JOIN centre c ON c.id = m.centre_id
+JOIN user_account u ON u.id = i.user_id WHERE i.id = ANY($1::uuid[])
+"""
+_CLASSES = """
+SELECT a.invoice_id, s.amount, k.name, k.practice_id, h.starts_at, h.external_ref
+FROM allocation a JOIN allocation_share s ON s.allocation_id = a.id JOIN attendance p ON p.id = s.attendance_id
+JOIN class_session h ON h.id = p.class_session_id JOIN class_type k ON k.id = h.class_type_id
+WHERE a.invoice_id = ANY($1::uuid[]) AND a.current ORDER BY a.invoice_id, s.position
+"""
 
 
 async def awaited(invoice_id: UUID, system: Provider) -> bool:
@@ -67,8 +84,10 @@ async def begin_shipment(invoice_id: UUID, system: Provider, *, acting: str, at:
         await money_proof.check_invoice(invoice_id)
         shipment.state = ShipmentState.SENDING
         await shipment.save(update_fields=["state"])
+        if shipment.kind is not ShipmentKind.VOID:
+            return (await _outgoing(system, [shipment]))[invoice_id]
         earlier = [Shipped(row.kind, row.external_id or "") for row in rows if row.state is ShipmentState.SHIPPED]
-        return await _outgoing(shipment, standing(earlier))
+        return _void(shipment, standing(earlier))
 
 
 async def begin_others(system: Provider, limit: int, *, acting: str, at: datetime) -> dict[UUID, OutgoingInvoice]:
@@ -83,110 +102,88 @@ async def begin_others(system: Provider, limit: int, *, acting: str, at: datetim
         unsound = await money_proof.unsound(row.invoice_id for row in free)
         rows = [row for row in free if row.invoice_id not in unsound]
         await Shipment.filter(id__in=[row.id for row in rows]).update(state=ShipmentState.SENDING)
-        found = {row.invoice_id: await _outgoing(row, ()) for row in rows}
+        found = await _outgoing(system, rows)
         return {invoice_id: each for invoice_id, each in found.items() if isinstance(each, OutgoingInvoice)}
 
 
-async def _outgoing(shipment: Shipment, stands: Sequence[Shipped]) -> Outgoing:
-    if shipment.kind is ShipmentKind.VOID:
-        notes = tuple(each.external_id for each in stands if each.kind is ShipmentKind.CREDIT_NOTE)
-        (voided,) = (each.external_id for each in stands if each.kind is ShipmentKind.INVOICE)
-        return OutgoingVoid(shipment.reference, voided, notes)
-    sold = await _sold(shipment.invoice_id)
-    if shipment.kind is ShipmentKind.CREDIT_NOTE:
-        correction = await Correction.one(id=shipment.correction_id)
-        back = correction.amount if correction else None
-        if back is None:  # it goes with the invoice: of its lines this did not stay
-            version = await Allocation.known(invoice_id=sold.invoice.id, current=True)
-            back = (await asked_by([sold.invoice.id]))[sold.invoice.id] - version.amount
-        item = ShippedItem(f"{sold.kind.name}: given back", back)
-        return OutgoingCredit(
-            await _addressed(shipment, sold, (item,)), sold.invoice.number or sold.invoice.external_id
-        )
-    items = await (_itemised(sold) if shipment.system is Provider.NOOKAL else _plain(sold))
-    return await _addressed(shipment, sold, items)
+async def _outgoing(system: Provider, rows: Sequence[Shipment]) -> dict[UUID, OutgoingInvoice | OutgoingCredit]:
+    """Documents of one system, at most one an invoice -> what to send, by invoice."""
+    ids = [row.invoice_id for row in rows]
+    sold = {each["id"]: each for each in await sql.rows(_SOLD, ids, system)}
+    items = await (_itemised(ids, sold) if system is Provider.NOOKAL else _plain(ids))
+    found: dict[UUID, OutgoingInvoice | OutgoingCredit] = {}
+    for row in rows:
+        of = sold[row.invoice_id]
+        if row.kind is ShipmentKind.CREDIT_NOTE:
+            item = ShippedItem(f"{of['kind']}: given back", await _given_back(row, of["amount"]))
+            found[row.invoice_id] = OutgoingCredit(_addressed(row, of, [item]), of["number"])
+        else:
+            found[row.invoice_id] = _addressed(row, of, items[row.invoice_id])
+    return found
 
 
-async def _addressed(shipment: Shipment, sold: "_Sold", items: tuple[ShippedItem, ...]) -> OutgoingInvoice:
+async def _given_back(shipment: Shipment, stayed: int) -> int:
+    correction = await Correction.one(id=shipment.correction_id)
+    if correction is None or correction.amount is None:  # it goes with the invoice: of its lines this did not stay
+        return (await asked_by([shipment.invoice_id]))[shipment.invoice_id] - stayed
+    return correction.amount
+
+
+def _void(shipment: Shipment, stands: Sequence[Shipped]) -> OutgoingVoid:
+    notes = tuple(each.external_id for each in stands if each.kind is ShipmentKind.CREDIT_NOTE)
+    (voided,) = (each.external_id for each in stands if each.kind is ShipmentKind.INVOICE)
+    return OutgoingVoid(shipment.reference, voided, notes)
+
+
+def _addressed(shipment: Shipment, sold: Sold, items: Sequence[ShippedItem]) -> OutgoingInvoice:
     return OutgoingInvoice(
         reference=shipment.reference,
-        customer_ref=await linked(sold.attends, shipment.system, "patient"),
-        customer_name=f"{sold.user.first_name} {sold.user.last_name}",
-        customer_email=sold.user.email,
-        currency=sold.invoice.currency,
-        issued_on=day_at(sold.invoice.period_end, ZoneInfo(sold.centre.zone)),
-        items=items,
-        location_ref=sold.centre.practice_location,
-        known_as=await linked_before(sold.attends, shipment.system, "patient"),
+        customer_ref=sold["customer_ref"],
+        customer_name=sold["customer_name"],
+        customer_email=sold["email"],
+        currency=sold["currency"],
+        issued_on=day_at(sold["period_end"], ZoneInfo(sold["zone"])),
+        items=tuple(items),
+        location_ref=sold["practice_location"],
+        known_as=tuple(sold["known_as"]),
     )
 
 
-@dataclass(frozen=True, slots=True)
-class _Sold:
-    """A billed-off invoice with whom, what and where it was sold, and who attends the classes it pays for (R92)."""
-
-    invoice: Invoice
-    user: User
-    attends: UUID
-    kind: MembershipType
-    centre: Centre
-
-
-async def _sold(invoice_id: UUID) -> _Sold:
-    invoice = await Invoice.known(id=invoice_id)
-    membership = await Membership.known(id=invoice.membership_id)
-    user = await User.known(id=invoice.user_id)
-    return _Sold(
-        invoice,
-        user,
-        invoice.attendee_id or user.id,
-        await MembershipType.known(id=membership.membership_type_id),
-        await Centre.known(id=membership.centre_id),
-    )
-
-
-async def _itemised(sold: _Sold) -> tuple[ShippedItem, ...]:
+async def _itemised(invoice_ids: Sequence[UUID], sold: Mapping[UUID, Sold]) -> Mapping[UUID, Sequence[ShippedItem]]:
     """One line a class, or one ad-hoc line tied to no class where none is left (R107)."""
-    allocation = await Allocation.known(invoice_id=sold.invoice.id, current=True)
-    shares = await AllocationShare.every(allocation_id=allocation.id, order=("position",))
-    if not shares:
-        return (ShippedItem(sold.kind.name, allocation.amount),)
-    zone = ZoneInfo(sold.centre.zone)
-    classes = {
-        seat.id: seat.class_session
-        for seat in await Attendance.filter(id__in=[share.attendance_id for share in shares]).prefetch_related(
-            "class_session__class_type"
-        )
-    }
-    items = []
-    for share in shares:
-        session = classes[share.attendance_id]
-        day = day_at(session.starts_at, zone)
-        items.append(ShippedItem(f"{session.class_type.name}, {day:%d %b %Y}", share.amount, session.external_ref))
-    return tuple(items)
+    items = defaultdict[UUID, list[ShippedItem]](list)
+    for row in await sql.rows(_CLASSES, invoice_ids):
+        day = day_at(row["starts_at"], ZoneInfo(sold[row["invoice_id"]]["zone"]))
+        words = f"{row['name']}, {day:%d %b %Y}"
+        items[row["invoice_id"]].append(ShippedItem(words, row["amount"], row["external_ref"], row["practice_id"]))
+    return {each: items[each] or [ShippedItem(sold[each]["kind"], sold[each]["amount"])] for each in invoice_ids}
 
 
-async def _plain(sold: _Sold) -> tuple[ShippedItem, ...]:
-    """The invoice's own lines, never its classes (R112)."""
-    rows = await InvoiceItem.every(invoice_id=sold.invoice.id, order=("position",))
-    return tuple(ShippedItem(row.description, row.amount) for row in rows)
+async def _plain(invoice_ids: Sequence[UUID]) -> Mapping[UUID, Sequence[ShippedItem]]:
+    """The invoices' own lines, never their classes (R112)."""
+    items = defaultdict[UUID, list[ShippedItem]](list)
+    for row in await InvoiceItem.filter(invoice_id__in=invoice_ids).order_by("invoice_id", "position"):
+        items[row.invoice_id].append(ShippedItem(row.description, row.amount))
+    return items
 
 
 async def shipped(
     invoice_id: UUID, system: Provider, *, external_id: str, acting: str, at: datetime, reference: str | None = None
-) -> None:
-    """The other system has the invoice, or what corrects it (`reference`), under its own id."""
+) -> bool:
+    """The other system has the invoice, or what corrects it (`reference`), under its own id -> is more to go?"""
     async with unit(acting=acting, at=at) as work:
         rows = await Shipment.every(invoice_id=invoice_id, system=system, lock=True, order=("id",))
-        shipment = next((row for row in rows if row.state is not ShipmentState.SHIPPED), None)
-        if shipment is None or reference not in (None, shipment.reference):
-            return
+        left = [row for row in rows if row.state is not ShipmentState.SHIPPED]
+        if not left or reference not in (None, left[0].reference):
+            return bool(left)
+        shipment = left[0]
         shipment.state, shipment.external_id, shipment.shipped_at = ShipmentState.SHIPPED, external_id, at
         await shipment.save(update_fields=["state", "external_id", "shipped_at"])
         after = {"system": system, "kind": shipment.kind, "external_id": external_id}
         work.audit("ship_invoice", shipment, after=after)
         invoice = await Invoice.known(id=invoice_id)
         work.emit(InvoiceShipped(invoice_id=invoice_id, user_id=invoice.user_id))
+    return len(left) > 1
 
 
 async def ship_again(invoice_id: UUID, *, acting: str, at: datetime) -> Invoice:

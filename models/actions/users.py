@@ -162,13 +162,6 @@ async def linked(user_id: UUID, provider: Provider, kind: str) -> str | None:
     return link.external_id if link else None
 
 
-async def linked_before(user_id: UUID, provider: Provider, kind: str) -> tuple[str, ...]:
-    """The ids of that kind the user once had at a provider."""
-    undone = ExternalLink.filter(user_id=user_id, provider=provider, kind=kind, state=LinkState.UNLINKED)
-    found: Any = await undone.order_by("-id").values_list("external_id", flat=True)
-    return tuple(found)
-
-
 async def user_of(provider: Provider, kind: str, external_id: str) -> UUID | None:
     """Whose record that is here, if anybody's."""
     link = await ExternalLink.one(provider=provider, kind=kind, external_id=external_id, state=LinkState.LINKED)

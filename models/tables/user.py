@@ -67,3 +67,4 @@ class ExternalLink(Row):
             unique("external_link_once", "provider", "kind", "external_id", where="state <> 'UNLINKED'"),
             unique("external_link_one_per_user", "user_id", "provider", "kind", where="state <> 'UNLINKED'"),
         )
+        indexes = (("user_id", "id"),)

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from tortoise.connection import get_connections
 
-from models.actions import bookings, inbound, jobs, memberships, payments
+from models.actions import bookings, inbound, invoices, jobs, memberships, payments, shipments
 from models.actions.unit import Lease, lease
 from models.ports import ReceivedEvent
 from models.rules.booking import Method
@@ -18,7 +18,20 @@ from models.rules.states import Provider
 from models.tables.config import opened
 from models.tables.job import Job
 from models.tables.user import User
-from tests.build import BY, NOW, a_course, a_fee, a_member_with_card, a_membership, a_name, a_package
+from tests.build import (
+    BY,
+    DAY,
+    NOW,
+    a_course,
+    a_fee,
+    a_member_with_card,
+    a_membership,
+    a_name,
+    a_package,
+    a_subscriber,
+    attend,
+    tell,
+)
 
 
 @pytest.fixture(scope="module")
@@ -82,6 +95,20 @@ async def test_what_a_webhook_told_is_applied() -> None:
     fee = await a_fee(await a_membership())
     fact = PaymentSucceeded(payment_reference=str(fee.id), provider="GOCARDLESS", external_id="PM1", occurred_at=NOW)
     assert await how_many(inbound.apply(fact, acting=BY, at=NOW)) == 13
+
+
+@pytest.mark.parametrize("classes", [1, 6])
+async def test_shipping_an_invoice_however_many_classes_it_pays_for(classes: int) -> None:
+    clinic = await a_subscriber()
+    await attend(*(clinic.seat(number, NOW + number * DAY) for number in range(1, classes + 1)))
+    await tell(clinic.invoiced(50_00))
+    invoice = await clinic.invoice()
+    at = invoice.period_end
+    await invoices.bill_off(invoice.id, acting=BY, at=at)
+    nookal: Any = {"system": Provider.NOOKAL, "acting": BY, "at": at}
+    await jobs.claim_all([])  # the driver asks once what an array is
+    assert await how_many(shipments.begin_shipment(invoice.id, **nookal)) == 8
+    assert await how_many(shipments.shipped(invoice.id, external_id=a_name("nk"), **nookal)) == 6
 
 
 @pytest.mark.parametrize("many", [1, 40])

@@ -307,7 +307,7 @@ async def test_a_share_for_each_class(nookal: Nookal, clinic: Clinic, sandbox: S
     patient = clinic.patient()
     classes = [clinic.held(f"2026-02-1{number}T09:30:00", patient) for number in range(3)]
     shares = zip((3333, 3333, 3334), classes, strict=True)
-    invoice = an_invoice(patient, *(ShippedItem("Pilates", amount, held) for amount, held in shares))
+    invoice = an_invoice(patient, *(ShippedItem("Pilates", amount, held, clinic.class_type) for amount, held in shares))
     assert await nookal.find_invoice(invoice) is None
 
     number = await nookal.ship(invoice)
@@ -343,6 +343,7 @@ async def test_a_reference_that_only_begins_alike_is_another(nookal: Nookal, cli
         ({"customer_ref": None}, "PATIENT_UNLINKED"),
         ({"customer_ref": "999999"}, "L005"),
         ({"items": (ShippedItem("Pilates", 100, "999999"),)}, "CLASS_UNKNOWN"),
+        ({"items": (ShippedItem("Pilates", 100, "999999", "999999"),)}, "L005"),
     ],
 )
 async def test_what_is_refused(

@@ -169,13 +169,21 @@ async def test_a_crash_between_the_practices_commit_and_our_record_leaves_one_in
 ) -> None:
     """Nookal knows no idempotency: what may be there is looked for by our reference before it is told again."""
     clinic = await office.a_client()
-    await office.seats(clinic, 3)
+    seats = await office.seats(clinic, 3)
     invoice = await office.billed(clinic, 100_00)
     office.fault("nookal", "/addInvoice$", kind)
     assert (await office.run("practice.ship_invoice", invoice_id=str(invoice.id))).state is JobState.READY
     assert ("NOOKAL", "INVOICE", "SENDING") in await shipped(invoice)
+    asked = len(office.sandbox.get("/calls?provider=nookal"))
     assert (await office.run("practice.ship_invoice", invoice_id=str(invoice.id))).state is JobState.DONE
     assert office.practice() == [(f"DUE-{invoice.external_id}", "0", ["33.33", "33.33", "33.34"])]
+    calls = [one["path"].rpartition("/")[2] for one in office.sandbox.get("/calls?provider=nookal")[asked:]]
+    there = kind in ("drop_answer", "500_after")
+    assert calls == (["getInvoices"] if there else ["getInvoices", "addInvoice"]), "nothing is asked of its classes"
+    links = [entry["link"] for entry in office.sandbox.state_of("nookal.invoice")[0]["entries"]]
+    assert [(link["type"], link["item_id"], link["appt_id"]) for link in links] == [
+        ("Class", office.class_type, seat.session_id) for seat in seats
+    ]
 
 
 async def test_one_bad_invoice_does_not_stop_the_others_in_the_books(office: Office) -> None:

@@ -5,7 +5,15 @@ from uuid import UUID
 import structlog
 
 from models.actions import invoices, shipments
-from models.ports import MOST_TOGETHER, AccountingSystem, OutgoingCredit, OutgoingInvoice, OutgoingVoid, Refused
+from models.ports import (
+    MOST_TOGETHER,
+    AccountingSystem,
+    Outgoing,
+    OutgoingCredit,
+    OutgoingInvoice,
+    OutgoingVoid,
+    Refused,
+)
 from models.rules.refusals import Refusal
 from models.rules.states import Provider
 from workers.work import Unfinished, Work
@@ -39,15 +47,16 @@ async def ship_to_practice(work: Work) -> None:
     """Bring the practice system what it is to have of an invoice, each document once (R89)."""
     invoice_id = UUID(work.job.payload["invoice_id"])
     practice = await work.providers.practice()
-    while outgoing := await shipments.begin_shipment(invoice_id, Provider.NOOKAL, acting=work.acting, at=work.now):
+    more = True
+    while more and (outgoing := await _begun(work, invoice_id, Provider.NOOKAL)):
         match outgoing:
             case OutgoingVoid():
                 await practice.void(outgoing)
-                await _shipped(work, invoice_id, Provider.NOOKAL, outgoing.reference, outgoing.external_id)
+                more = await _shipped(work, invoice_id, Provider.NOOKAL, outgoing.reference, outgoing.external_id)
             case OutgoingInvoice():
                 # it cannot be told twice safely, so what may already be there is looked for first
                 there = await practice.find_invoice(outgoing) or await practice.ship(outgoing)
-                await _shipped(work, invoice_id, Provider.NOOKAL, outgoing.reference, there)
+                more = await _shipped(work, invoice_id, Provider.NOOKAL, outgoing.reference, there)
             case OutgoingCredit():
                 raise Refused("The practice system has no credit notes.", code="NO_CREDIT_NOTES")
 
@@ -58,14 +67,15 @@ async def ship_to_books(work: Work) -> None:
     if not await shipments.awaited(invoice_id, Provider.XERO):
         return
     books = await work.providers.accounting()
-    while outgoing := await shipments.begin_shipment(invoice_id, Provider.XERO, acting=work.acting, at=work.now):
+    more = True
+    while more and (outgoing := await _begun(work, invoice_id, Provider.XERO)):
         match outgoing:
             case OutgoingVoid():
                 await books.void(outgoing)
-                await _shipped(work, invoice_id, Provider.XERO, outgoing.reference, outgoing.external_id)
+                more = await _shipped(work, invoice_id, Provider.XERO, outgoing.reference, outgoing.external_id)
             case OutgoingCredit():
                 there = await books.credit(outgoing)
-                await _shipped(work, invoice_id, Provider.XERO, outgoing.credit.reference, there)
+                more = await _shipped(work, invoice_id, Provider.XERO, outgoing.credit.reference, there)
             case OutgoingInvoice():
                 await _ship_together(work, books, invoice_id, outgoing)
 
@@ -85,7 +95,11 @@ async def _ship_together(work: Work, books: AccountingSystem, invoice_id: UUID, 
         raise answers[0]
 
 
-async def _shipped(work: Work, invoice_id: UUID, system: Provider, reference: str, external_id: str) -> None:
-    await shipments.shipped(
+async def _begun(work: Work, invoice_id: UUID, system: Provider) -> Outgoing | None:
+    return await shipments.begin_shipment(invoice_id, system, acting=work.acting, at=work.now)
+
+
+async def _shipped(work: Work, invoice_id: UUID, system: Provider, reference: str, external_id: str) -> bool:
+    return await shipments.shipped(
         invoice_id, system, reference=reference, external_id=external_id, acting=work.acting, at=work.now
     )
