@@ -115,7 +115,9 @@ class Stream:
         # what waits, or was read before what it had last, is answered for it alone when its turn comes
         fresh = self.task is None and told.began >= self.read_at
         self.waiting.append(told if fresh else told.event)
-        self.task = self.task or eager(self._work())
+        if self.task is None:
+            # to answer anew it asks the database, whose time limits must be its own task's
+            self.task = eager(self._work()) if fresh else asyncio.create_task(self._work())
 
     def fail(self, why: Exception) -> None:
         """End it, after what is being told."""
