@@ -221,7 +221,8 @@ async def _profiled(house: House, profiled: Program, token: str) -> None:
 
 
 WORDS = (
-    "Subscribers of one membership over graphql-transport-ws, one server process; an event is published to Redis, and"
-    " timed until each socket has it; the next one comes when all have. The bare fan-out sends a text of the same"
-    " length to every socket, on the same server program; it knows no rights, and reads nothing anew."
+    "Subscribers of one membership over graphql-transport-ws who all show one key, one server process; an event is"
+    " published to Redis, and timed until each socket has it; the next one comes when all have. The bare fan-out"
+    " sends a text of the same length to every socket, on the same server program; it knows no rights, and reads"
+    " nothing anew."
 )
