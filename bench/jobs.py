@@ -120,11 +120,7 @@ class Own:
 
         async def wait() -> dict[str, tuple[float, float]]:
             connection = await asyncpg.connect(house.pair.named(self.database))
-            deadline = time.monotonic() + LONGEST_SECONDS
-            while await connection.fetchval(_DONE):
-                if time.monotonic() > deadline:
-                    raise TimeoutError("our jobs did not finish")
-                await asyncio.sleep(0.1)
+            await _none_left(connection, _DONE, "our jobs did not finish")
             found = {row["id"]: (row["sent"], row["ended"]) for row in await connection.fetch(_WHEN)}
             await connection.execute(f"DELETE FROM job WHERE kind = '{KIND}'")
             await connection.close()
@@ -143,11 +139,7 @@ class Own:
 
         async def wait() -> None:
             connection = await asyncpg.connect(house.pair.named(self.database))
-            deadline = time.monotonic() + LONGEST_SECONDS
-            while await connection.fetchval(_NEW):
-                if time.monotonic() > deadline:
-                    raise TimeoutError("a worker did not settle")
-                await asyncio.sleep(0.1)
+            await _none_left(connection, _NEW, "a worker did not settle")
             await connection.close()
 
         with house.worker(self.database):
@@ -170,6 +162,15 @@ class Own:
             ended = self.ended(house)
         began = json.loads(file.read_text())
         return [(sent, began[job_id]) for job_id, (sent, _) in ended.items()]
+
+
+async def _none_left(connection: asyncpg.Connection, counted: str, why: str) -> None:
+    """Return once a statement counts none. Raises TimeoutError."""
+    deadline = time.monotonic() + LONGEST_SECONDS
+    while await connection.fetchval(counted):
+        if time.monotonic() > deadline:
+            raise TimeoutError(why)
+        await asyncio.sleep(0.1)
 
 
 def rate(begun: Begun) -> float:

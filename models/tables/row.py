@@ -93,16 +93,15 @@ class Row(Model):
 def _insert(table: type[Row]) -> str:
     columns = [f'"{column}"' for column in table._meta.fields_db_projection.values()]
     places = ", ".join(f"${number}" for number, _ in enumerate(columns, 1))
-    words = f"INTO {table._meta.db_table} ({', '.join(columns)}) VALUES ({places})"
-    return f"INSERT {words}"
+    # names are of declared tables, here and below
+    return f"INSERT INTO {table._meta.db_table} ({', '.join(columns)}) VALUES ({places})"  # noqa: S608
 
 
 @lru_cache(KEPT_STATEMENTS)
 def _update(table: type[Row], names: tuple[str, ...]) -> str:
     column = table._meta.fields_db_projection
     changes = ", ".join(f'"{column[name]}" = ${number}' for number, name in enumerate(names, 1))
-    words = f"{table._meta.db_table} SET {changes} WHERE id = ${len(names) + 1}"
-    return f"UPDATE {words}"
+    return f"UPDATE {table._meta.db_table} SET {changes} WHERE id = ${len(names) + 1}"  # noqa: S608
 
 
 async def _found(
@@ -124,8 +123,8 @@ def _select(table: type[Row], asked: tuple[tuple[str, bool], ...], order: tuple[
         held.append(f"{column[name]} IS NULL" if empty else f"{column[name]} = ${filled}")
     where = f" WHERE {' AND '.join(held)}" if held else ""
     sorted_by = f" ORDER BY {', '.join(column[name] for name in order)}" if order else ""
-    words = f"{', '.join(column.values())} FROM {table._meta.db_table}{where}{sorted_by}{' FOR UPDATE' * lock}"
-    return f"SELECT {words}"
+    rest = f"{where}{sorted_by}{' FOR UPDATE' * lock}"
+    return f"SELECT {', '.join(column.values())} FROM {table._meta.db_table}{rest}"  # noqa: S608
 
 
 def choice(kind: type[StrEnum], **options: Any) -> Any:

@@ -61,15 +61,16 @@ def reader(node: ValueNode, type_: Any) -> Ask:
         inner = plain.of_type if is_list_type(plain) else plain
         fields = get_named_type(inner).fields
         said = Object({each.name.value: reader(each.value, fields[each.name.value].type) for each in node.fields})
-        whole = _folded(said, said.asks.values())
+        whole = folded(said, said.asks.values())
         return after(whole, lambda value: [value]) if is_list_type(plain) else whole
     if isinstance(node, ListValueNode):
         items = [reader(each, plain.of_type) for each in node.values]
-        return _folded(lambda variables: [ask(variables) for ask in items], items)
+        return folded(lambda variables: [ask(variables) for ask in items], items)
     return Fixed(coerce_input_literal(node, type_))
 
 
-def _folded(ask: Ask, parts: Iterable[Ask]) -> Ask:
+def folded(ask: Ask, parts: Iterable[Ask]) -> Ask:
+    """What is made of parts: made now where all of them are known, else by the variables of each request."""
     return Fixed(ask({})) if all(isinstance(part, Fixed) for part in parts) else ask
 
 

@@ -8,7 +8,7 @@ import orjson
 from graphql import FieldNode
 
 from resolvers.reads import cursors
-from resolvers.reads.arguments import Arguments, Ask, Fixed, after
+from resolvers.reads.arguments import Arguments, Ask, Fixed, after, folded
 from resolvers.reads.arguments import word as plain
 from resolvers.reads.ids import BadInput
 from resolvers.reads.written import list_of, object_of, word
@@ -187,9 +187,9 @@ class Page:
             for argument in self._arguments.node.arguments or ()
             if argument.name.value not in ("first", "last", "after", "before", "orderBy")
         }
-        if all(isinstance(ask, Fixed) for ask in asks.values()):
-            return Fixed(_scope(what, {name: ask({}) for name, ask in asks.items()}))
-        return lambda variables: _scope(what, {name: ask(variables) for name, ask in asks.items()})
+        return folded(
+            lambda variables: _scope(what, {name: ask(variables) for name, ask in asks.items()}), asks.values()
+        )
 
     def _cursor(self, columns: Sequence[str]) -> str:
         if self._paddings is None:
